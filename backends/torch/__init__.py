@@ -1,0 +1,1 @@
+"""A network as an ordinary torch module with readable, generated Python."""

@@ -1,0 +1,1 @@
+"""The language of .fuse files: parsing, elaboration, printing and formatting."""

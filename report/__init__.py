@@ -1,0 +1,1 @@
+"""Drawings of graphs and the page that tells what a run found."""

@@ -1,0 +1,1 @@
+"""The search algorithms, their protocol, and the store of trials."""
