@@ -1,0 +1,164 @@
+"""The canonical form: a network printed with numbers for names, and its digest.
+
+Equal only for networks that compute the same function of their weights, whatever these are called;
+dead branches and the order of commutative inputs are gone, composites are expanded. Where two
+inputs of a commutative op look alike from below, what uses them tells them apart: colours are
+refined from both sides, and what is still alike is numbered each way, the smallest text winning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+from .cells import expand
+from .graph import Graph, Node, attrs_text
+
+DIGITS = 12
+
+
+def digest_of(graph: Graph) -> str:
+    """12 hexadecimal digits of the canonical form."""
+    return blake2b(canonical(graph).encode(), digest_size=32).hexdigest()[:DIGITS]
+
+
+def canonical(graph: Graph) -> str:
+    """One line a node: its op, its attributes, the number of its weights, those of its inputs."""
+    flat = expand(graph)
+    requires = sorted([r.text for r in flat.requires])
+    if not any(_alike(node) for node in flat.order):
+        return "\n".join([*_numbered(flat, _in_order), *requires])
+    return "\n".join([*_smallest(flat), *requires])
+
+
+def _in_order(node: Node) -> tuple[Node, ...]:
+    return node.inputs
+
+
+def _alike(node: Node) -> bool:
+    """Whether two different inputs of a commutative op have one form."""
+    if not node.op.commutative:
+        return False
+    forms = {i: i.form for i in node.inputs}
+    return len(set(forms.values())) < len(forms)
+
+
+def _numbered(graph: Graph, inputs_of: Callable[[Node], Sequence[Node]]) -> list[str]:
+    number: dict[Node, int] = {}
+    owner: dict[str, int] = {"": 0}
+    names: dict[str, str] = {}
+
+    def rename(name: str) -> str:
+        return names.setdefault(name, f"d{len(names)}")
+
+    lines: list[str] = []
+    texts: dict[tuple[Any, ...], str] = {}
+    stack: list[Node] = [node for _, node in reversed(graph.outputs)]
+    while stack:
+        node = stack[-1]
+        if node in number:
+            stack.pop()
+            continue
+        below = inputs_of(node)
+        waiting = [i for i in reversed(below) if i not in number]
+        if waiting:
+            stack.extend(waiting)
+            continue
+        stack.pop()
+        text = texts.get(node.attrs)
+        if text is None:
+            text = texts[node.attrs] = attrs_text(node.attrs, rename)
+        tie = owner.setdefault(node.key, len(owner))
+        lines.append(f"{node.op.name}{text}#{tie} {' '.join([str(number[i]) for i in below])}")
+        number[node] = len(lines)
+    lines += [f"{name}={number[node]}" for name, node in graph.outputs]
+    return lines
+
+
+# ── telling alike inputs apart ───────────────────────────────────────────────────────────────────
+
+_Colours = Mapping[Node, bytes]
+
+
+def _hash(*parts: bytes) -> bytes:
+    return blake2b(b"|".join(parts), digest_size=12).digest()
+
+
+def _refined(graph: Graph, colours: _Colours) -> dict[Node, bytes]:
+    """Colours made finer by those of inputs, users and owners of the same weights, until stable."""
+    users: dict[Node, list[tuple[Node, int]]] = {node: [] for node in graph.order}
+    peers: dict[str, list[Node]] = {}
+    for node in graph.order:
+        for place, i in enumerate(node.inputs):
+            users[i].append((node, 0 if node.op.commutative else place))
+        if node.key:
+            peers.setdefault(node.key, []).append(node)
+    current = dict(colours)
+    classes = len(set(current.values()))
+    while True:
+        tied = {
+            key: _hash(b"t", *sorted(current[node] for node in nodes))
+            for key, nodes in peers.items()
+        }
+        new: dict[Node, bytes] = {}
+        for node in graph.order:
+            below = [current[i] for i in node.inputs]
+            if node.op.commutative:
+                below.sort()
+            above = sorted(current[user] + b"%d" % place for user, place in users[node])
+            new[node] = _hash(
+                current[node], b"b", *below, b"a", *above, tied.get(node.key, b"")
+            )
+        refined = len(set(new.values()))
+        if refined == classes:
+            return current
+        current, classes = new, refined
+
+
+def _smallest(graph: Graph) -> list[str]:
+    start: dict[Node, bytes] = {node: node.form for node in graph.order}
+    for name, node in graph.outputs:
+        start[node] = _hash(start[node], b"o", name.encode())
+    return _descend(graph, _refined(graph, start))
+
+
+def _descend(graph: Graph, colours: dict[Node, bytes]) -> list[str]:
+    """Set one of a class of alike nodes apart, refine, and go on; the smallest outcome wins.
+
+    Exact where nodes of one colour are images of each other under a symmetry of the graph, as in
+    every graph without strongly regular parts; the first level tries each node of the class.
+    """
+    tied = _first_tied(graph, colours)
+    if tied is None:
+        return _numbered(graph, lambda node: _coloured(node, colours))
+    best: list[str] | None = None
+    for node in tied:
+        branch = {**colours, node: _hash(colours[node], b"individual")}
+        refined = _refined(graph, branch)
+        while (more := _first_tied(graph, refined)) is not None:
+            refined[more[0]] = _hash(refined[more[0]], b"individual")
+            refined = _refined(graph, refined)
+        lines = _numbered(graph, lambda n, c=refined: _coloured(n, c))
+        if best is None or lines < best:
+            best = lines
+    assert best is not None
+    return best
+
+
+def _coloured(node: Node, colours: _Colours) -> Sequence[Node]:
+    if not node.op.commutative:
+        return node.inputs
+    return sorted(node.inputs, key=lambda i: colours[i])
+
+
+def _first_tied(graph: Graph, colours: _Colours) -> list[Node] | None:
+    """The alike inputs of the commutative node with the least colour; None when all differ."""
+    found: list[tuple[bytes, list[Node]]] = []
+    for node in graph.order:
+        if node.op.commutative:
+            groups: dict[bytes, list[Node]] = {}
+            for i in dict.fromkeys(node.inputs):
+                groups.setdefault(colours[i], []).append(i)
+            found += [(colour, nodes) for colour, nodes in groups.items() if len(nodes) > 1]
+    return min(found, key=lambda group: group[0])[1] if found else None

@@ -1,0 +1,90 @@
+"""Diagnostics as text: the span with its line, the causes at theirs, notes, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from .model import Diagnostic, Span
+
+_LONGEST_FILE = 4_000_000
+
+
+def _lines_of(file: str, sources: Mapping[str, str]) -> list[str]:
+    if file in sources:
+        return sources[file].splitlines()
+    try:
+        path = Path(file)
+        if path.stat().st_size > _LONGEST_FILE:
+            return []
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _marker(span: Span, line: str, sign: str) -> str:
+    start = span.column - 1
+    end = span.end_column - 1 if span.end_line == span.line else len(line)
+    return " " * start + sign * max(1, end - start)
+
+
+def _snippet(
+    diagnostic: Diagnostic, lines: Callable[[str], list[str]], digits: int
+) -> list[str]:
+    """The marked lines in the order of the file, the primary one marked with carets."""
+    assert diagnostic.span is not None
+    primary = diagnostic.span
+    places = [(cause.span, "-", cause.text) for cause in diagnostic.causes]
+    places.append((primary, "^", diagnostic.label))
+    places.sort(key=lambda place: (place[0].file != primary.file, place[0]))
+    gutter = " " * digits
+    out: list[str] = []
+    file, last, line = primary.file, None, ""
+    for span, sign, text in places:
+        if span.file != file:
+            out.append(f"{gutter}::: {span.file}:{span.line}:{span.column}")
+            out.append(f"{gutter} |")
+            file, last = span.file, None
+        elif last is not None and span.line > last + 1:
+            out.append("...")
+        if span.line != last:
+            source = lines(span.file)
+            line = source[span.line - 1] if span.line <= len(source) else ""
+            line = line.replace("\t", " ")
+            out.append(f"{span.line:>{digits}} | {line}".rstrip())
+        out.append(f"{gutter} | {_marker(span, line, sign)} {text}".rstrip())
+        last = span.line
+    return out
+
+
+def render(
+    diagnostics: Iterable[Diagnostic], sources: Mapping[str, str] | None = None
+) -> str:
+    """The diagnostics as a person reads them. `sources` holds texts that are not on disk."""
+    cache: dict[str, list[str]] = {}
+
+    def lines(file: str) -> list[str]:
+        if file not in cache:
+            cache[file] = _lines_of(file, sources or {})
+        return cache[file]
+
+    blocks: list[str] = []
+    for diagnostic in diagnostics:
+        out = [f"error[{diagnostic.code}]: {diagnostic.message}"]
+        digits = 2
+        if diagnostic.span is not None:
+            spans = [diagnostic.span, *(cause.span for cause in diagnostic.causes)]
+            digits = max(2, len(str(max(span.line for span in spans))))
+            out.append(f"{' ' * digits}--> {diagnostic.where}")
+            out.append(f"{' ' * digits} |")
+            out += _snippet(diagnostic, lines, digits)
+        elif diagnostic.place:
+            out.append(f"{' ' * digits}--> {diagnostic.place}")
+        if diagnostic.notes or diagnostic.help:
+            if diagnostic.span is not None:
+                out.append(f"{' ' * digits} |")
+            out += [f"{' ' * digits} = note: {note}" for note in diagnostic.notes]
+        if diagnostic.help:
+            out.append(f"help: {diagnostic.help}")
+        blocks.append("\n".join(out))
+    return "\n\n".join(blocks) + ("\n" if blocks else "")
