@@ -1,0 +1,356 @@
+"""Trains any module that takes named tensors; knows nothing of graphs or searches."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from ..ir.diagnostics import Diagnostic, FusegraphError
+from . import losses
+from .batches import Batch, BatchSource
+from .events import BatchEnded, EpochEnded, OnEvent, TrainingEnded
+from .losses import Kind, Loss
+from .metrics import Score, score_function
+from .schedules import learning_rate
+from .settings import TrainSettings
+from .state import TrainingState, describe, load_state, save_state
+
+Forward = Callable[[nn.Module, Mapping[str, Tensor]], Tensor]
+
+
+class Diverged(FusegraphError):
+    """The loss became NaN or infinite. Epoch and batch count from 1; no batch: in validation."""
+
+    def __init__(self, epoch: int, batch: int | None, loss: float) -> None:
+        where = f"epoch {epoch}, " + ("validation" if batch is None else f"batch {batch}")
+        super().__init__(
+            Diagnostic(
+                code="E701",
+                message=f"training diverged: expected a finite loss, found {loss} in {where}",
+                place=where,
+                help="lower `learning_rate`, or set `gradient_clip`",
+            )
+        )
+        self.epoch = epoch
+        self.batch = batch
+        self.loss = loss
+
+    def __reduce__(self) -> tuple[type[Diverged], tuple[int, int | None, float]]:  # type: ignore[override]
+        return (Diverged, (self.epoch, self.batch, self.loss))
+
+
+@dataclass(frozen=True, slots=True)
+class FitResult:
+    """How a training went; the module holds the weights of the best epoch."""
+
+    best_epoch: int
+    best_score: float
+    history: tuple[EpochEnded, ...]
+    early: bool
+    """Whether `patience` ended it."""
+
+
+def call_with_mapping(module: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+    """The default forward: `module(inputs)`, which answers the logits or a mapping with them."""
+    answer: object = module(inputs)
+    if isinstance(answer, Mapping):
+        answer = cast("Mapping[str, object]", answer).get("logits")
+    if not isinstance(answer, Tensor):
+        raise FusegraphError(
+            Diagnostic(
+                code="E704",
+                message="expected the network to answer a tensor, or a mapping with `logits`, "
+                f"found {type(answer).__name__}",
+                place=type(module).__name__,
+                help="name the output `logits`, or give `forward`",
+            )
+        )
+    return answer
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto`: a GPU if there is one; otherwise the device of that name.
+
+    Raises:
+        FusegraphError: E707 where this machine has no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if not there.get(device.type, lambda: True)():
+        raise FusegraphError(
+            Diagnostic(
+                code="E707",
+                message=f"expected the device `{name}`, found none of the kind on this machine",
+                place="device",
+                help='set `device = "auto"` to take what there is',
+            )
+        )
+    return device
+
+
+def fit(
+    module: nn.Module,
+    train: BatchSource,
+    valid: BatchSource,
+    settings: TrainSettings,
+    *,
+    kind: Kind = "single",
+    forward: Forward = call_with_mapping,
+    positive_weight: Tensor | None = None,
+    on_event: OnEvent | None = None,
+    state: Path | None = None,
+) -> FitResult:
+    """Trains, and leaves the module in evaluation mode with the weights of its best epoch.
+
+    The same seed gives the same result, bit by bit on a CPU, whatever the caller drew before;
+    the caller's own random state is left alone.
+
+    Args:
+        module: moved to the settings' device; its present weights are the start.
+        train: batches on that device.
+        valid: likewise; chooses the best epoch, the first among equals.
+        settings: see `TrainSettings`.
+        kind: single-label or multi-label.
+        forward: how the module is called.
+        positive_weight: (classes,), `losses.balance` of the training labels; multi-label only.
+        on_event: called after each batch, each epoch, and at the end.
+        state: a file that is written after each epoch; where it exists already, training goes
+            on from it, to the same result as if it had never been interrupted.
+
+    Raises:
+        Diverged: where a loss is NaN or infinite.
+        FusegraphError: E704 for inputs or outputs of a wrong kind, E705 where `state` is that of
+            another training, E706 where labels and logits do not fit.
+    """
+    device = choose_device(settings.device)
+    module.to(device)
+    weight = positive_weight.to(device) if positive_weight is not None else None
+    run = _Run(
+        module=module,
+        settings=settings,
+        device=device,
+        kind=kind,
+        forward=forward,
+        loss=_loss(kind, weight, settings.label_smoothing),
+        valid_loss=_loss(kind, weight, 0.0),
+        score=None
+        if settings.metric == "loss"
+        else score_function(settings.metric, kind, top_k=settings.top_k),
+        optimiser=_optimiser(module, settings),
+        emit=on_event,
+    )
+    done = TrainingState()
+    what = describe(module, settings, len(train))
+    if state is not None and state.exists():
+        done = load_state(state, module, run.optimiser, what)
+    history, best = list(done.history), done.best
+    best_epoch, best_score = _best(history)
+    with _own_randomness(device):
+        while len(history) < settings.epochs and not _patience_over(history, settings):
+            ended = run.epoch(len(history) + 1, train, valid, best_score)
+            history.append(ended)
+            if ended.best:
+                best_epoch, best_score = ended.epoch, ended.score
+                best = {n: v.detach().clone() for n, v in module.state_dict().items()}
+            if state is not None:
+                save_state(state, TrainingState(tuple(history), best), module, run.optimiser, what)
+            if on_event is not None:
+                on_event(ended)
+    if best is not None:
+        module.load_state_dict(best)
+    module.eval()
+    early = len(history) < settings.epochs
+    if on_event is not None:
+        on_event(TrainingEnded(len(history), best_epoch, best_score, early))
+    return FitResult(best_epoch, best_score, tuple(history), early)
+
+
+@torch.no_grad()
+def predict(
+    module: nn.Module,
+    source: BatchSource,
+    *,
+    forward: Forward = call_with_mapping,
+    precision: AbstractContextManager[Any] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Logits and labels of a whole split, in the data's order, in evaluation mode."""
+    module.eval()
+    logits: list[Tensor] = []
+    labels: list[Tensor] = []
+    with precision or nullcontext():
+        for batch in source.epoch(None):
+            logits.append(forward(module, batch.inputs).float())
+            labels.append(batch.labels)
+    return torch.cat(logits), torch.cat(labels)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What does not change between the epochs of one training."""
+
+    module: nn.Module
+    settings: TrainSettings
+    device: torch.device
+    kind: Kind
+    forward: Forward
+    loss: Loss
+    valid_loss: Loss
+    score: Score | None
+    optimiser: Optimizer | None
+    emit: OnEvent | None
+
+    def epoch(
+        self, number: int, train: BatchSource, valid: BatchSource, best: float
+    ) -> EpochEnded:
+        start = time.perf_counter()
+        seed = self.settings.seed * 1_000_003 + number
+        torch.manual_seed(seed)  # dropout
+        order = torch.Generator().manual_seed(seed)
+        train_loss, rate = self._train(number, train, order)
+        logits, labels = predict(
+            self.module, valid, forward=self.forward, precision=self._precision()
+        )
+        self._check_labels(logits, labels)
+        valid_loss = self.valid_loss(logits, labels).item()
+        if not math.isfinite(valid_loss):
+            raise Diverged(number, None, valid_loss)
+        score = -valid_loss if self.score is None else self.score(logits, labels)
+        return EpochEnded(
+            epoch=number,
+            epochs=self.settings.epochs,
+            train_loss=train_loss,
+            valid_loss=valid_loss,
+            score=score,
+            learning_rate=rate,
+            seconds=time.perf_counter() - start,
+            best=score > best,
+        )
+
+    def _train(
+        self, number: int, train: BatchSource, order: torch.Generator
+    ) -> tuple[float, float]:
+        self.module.train()
+        batches = len(train)
+        total, samples, rate = torch.zeros((), device=self.device), 0, 0.0
+        # Reading a loss stops a GPU until it is there, so there it is read seldom.
+        read_every = 1 if self.device.type == "cpu" else 50
+        unread: list[Tensor] = []
+        for index, batch in enumerate(train.epoch(order)):
+            rate = learning_rate(self.settings, number - 1, index, batches)
+            loss = self._step(batch, rate, first=index == 0)
+            unread.append(loss)
+            total += loss * len(batch.labels)
+            samples += len(batch.labels)
+            if len(unread) == read_every or index + 1 == batches:
+                for offset, value in enumerate(torch.stack(unread).tolist()):
+                    if not math.isfinite(value):
+                        raise Diverged(number, index + 2 - len(unread) + offset, value)
+                unread.clear()
+            if self.emit is not None:
+                self.emit(BatchEnded(number, index + 1, batches))
+        return total.item() / max(1, samples), rate
+
+    def _step(self, batch: Batch, rate: float, *, first: bool) -> Tensor:
+        with self._precision():
+            logits = self.forward(self.module, batch.inputs)
+            if first:
+                self._check_labels(logits, batch.labels)
+            loss = self.loss(logits.float(), batch.labels)
+        if self.optimiser is not None and loss.requires_grad:
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            if self.settings.gradient_clip is not None:
+                nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.gradient_clip)
+            for group in self.optimiser.param_groups:
+                group["lr"] = rate
+            self.optimiser.step()
+        return loss.detach()
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        wanted = self.settings.precision
+        if wanted == "auto":
+            on_gpu = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
+            wanted = "bfloat16" if on_gpu else "float32"
+        if wanted == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    def _check_labels(self, logits: Tensor, labels: Tensor) -> None:
+        samples = len(labels)
+        wanted = [samples, "classes"] if self.kind == "single" else list(labels.shape)
+        fits = (
+            logits.ndim == 2 and len(logits) == samples and labels.ndim == 1
+            if self.kind == "single"
+            else logits.ndim == 2 and logits.shape == labels.shape
+        )
+        found = f"logits {list(logits.shape)} with labels {list(labels.shape)}"
+        if fits and self.kind == "single":
+            low, high = (int(v) for v in torch.aminmax(labels))
+            fits = low >= 0 and high < logits.shape[1]
+            found = f"logits of {logits.shape[1]} classes with labels {low}..{high}"
+        if not fits:
+            raise FusegraphError(
+                Diagnostic(
+                    code="E706",
+                    message=f"labels and logits do not fit: expected logits {wanted} for "
+                    f"{self.kind}-label data, found {found}",
+                    place="logits",
+                    help="the space's output must be as wide as the data has classes",
+                )
+            )
+
+
+def _loss(kind: Kind, positive_weight: Tensor | None, label_smoothing: float) -> Loss:
+    if kind == "single":
+        return losses.single_label(label_smoothing=label_smoothing)
+    return losses.multi_label(positive_weight=positive_weight, label_smoothing=label_smoothing)
+
+
+def _optimiser(module: nn.Module, settings: TrainSettings) -> Optimizer | None:
+    """None where there is nothing to train: late fusion without weights is a network too."""
+    weights = [p for p in module.parameters() if p.requires_grad]
+    if not weights:
+        return None
+    rate, decay = settings.learning_rate, settings.weight_decay
+
+    def build(fused: bool | None) -> Optimizer:
+        if settings.optimiser == "sgd":
+            return SGD(
+                weights, lr=rate, momentum=settings.momentum, weight_decay=decay, fused=fused
+            )
+        kind = Adam if settings.optimiser == "adam" else AdamW
+        return kind(weights, lr=rate, betas=settings.betas, weight_decay=decay, fused=fused)
+
+    try:
+        return build(True)
+    except RuntimeError:  # this device or dtype has no fused kernel
+        return build(None)
+
+
+def _best(history: list[EpochEnded]) -> tuple[int, float]:
+    best = [event for event in history if event.best]
+    return (best[-1].epoch, best[-1].score) if best else (0, -math.inf)
+
+
+def _patience_over(history: list[EpochEnded], settings: TrainSettings) -> bool:
+    if settings.patience is None or not history:
+        return False
+    return len(history) - _best(history)[0] >= settings.patience
+
+
+@contextmanager
+def _own_randomness(device: torch.device) -> Iterator[None]:
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        yield

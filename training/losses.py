@@ -1,0 +1,51 @@
+"""Losses for one class a sample and for any number of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Kind = Literal["single", "multi"]
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def single_label(*, label_smoothing: float = 0.0) -> Loss:
+    """Softmax cross-entropy, the mean over samples: logits (samples, classes), labels (samples,).
+
+    loss = -sum_c q_c log softmax(z)_c, q = (1 - s) onehot + s / classes.
+    """
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+
+    return loss
+
+
+def multi_label(*, positive_weight: Tensor | None = None, label_smoothing: float = 0.0) -> Loss:
+    """Sigmoid cross-entropy, the mean over samples and classes: both (samples, classes).
+
+    loss = -w_c q log sigmoid(z) - (1 - q) log sigmoid(-z), q = (1 - s) label + s / 2; with the
+    weights of `balance`, MFAS's loss for MM-IMDB (Pérez-Rúa et al. 2019, section 4.2).
+    """
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        target = labels.to(logits.dtype)
+        if label_smoothing:
+            target = target * (1.0 - label_smoothing) + 0.5 * label_smoothing
+        return F.binary_cross_entropy_with_logits(logits, target, pos_weight=positive_weight)
+
+    return loss
+
+
+def balance(labels: Tensor) -> Tensor:
+    """(classes,): negatives / positives of each class, so that both sides weigh the same.
+
+    A class without positives, or without negatives, gets 1: there is nothing to balance.
+    """
+    positives = labels.to(torch.float32).sum(dim=0)
+    negatives = len(labels) - positives
+    return torch.where((positives > 0) & (negatives > 0), negatives / positives.clamp(min=1), 1.0)
