@@ -1,0 +1,123 @@
+"""Moving about in a space: sample, mutate, cross over, complete, enumerate.
+
+All of them give genotypes that hold exactly the decisions that are reached, and honour `require`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from random import Random
+
+from ..ir.decisions import Decision, Setting
+from ..ir.diagnostics import Diagnostic, FusegraphError
+from ..ir.genotype import Genotype
+from ..ir.graph import Graph
+from .reach import walk
+from .requirements import nearest_miss, satisfied
+
+TRIES = 2_000
+"""How often a draw that violates a `require` is drawn again before the space is called empty."""
+
+
+def sample(space: Graph, rng: Random) -> Genotype:
+    """A genotype, each reached decision drawn uniformly from its settings.
+
+    Raises FusegraphError (E503) where no draw satisfies the space's `require`.
+    """
+    return _accepted(space, lambda: walk(space, lambda decision: decision.sample(rng)))
+
+
+def mutate(space: Graph, genotype: Genotype, rng: Random) -> Genotype:
+    """A genotype with one decision changed; what that newly reaches is drawn uniformly.
+
+    The same genotype comes back only where the space has no other one in reach.
+    """
+    keys = [key for key, _ in genotype.items if space.decisions[key].count() > 1]
+    if not keys:
+        return genotype
+    before = genotype.settings
+
+    def changed() -> dict[str, Setting]:
+        key = keys[rng.randrange(len(keys))]
+        new = {**before, key: space.decisions[key].mutate(before[key], rng)}
+        return walk(space, _given(new, lambda decision: decision.sample(rng)))
+
+    return _accepted(space, changed)
+
+
+def cross(space: Graph, first: Genotype, second: Genotype, rng: Random) -> Genotype:
+    """A child: each decision crosses over from both parents, or comes from the one that has it."""
+    one, two = first.settings, second.settings
+
+    def inherited(decision: Decision) -> Setting:
+        key = decision.key
+        if key in one and key in two:
+            return decision.cross(one[key], two[key], rng)
+        if key in one or key in two:
+            return one[key] if key in one else two[key]
+        return decision.sample(rng)
+
+    return _accepted(space, lambda: walk(space, inherited))
+
+
+def complete(
+    space: Graph, settings: Mapping[str, Setting], default: Callable[[Decision], Setting]
+) -> Genotype:
+    """The genotype of these settings: what is not reached left out, what is missing by default."""
+    return Genotype.of(space.digest, walk(space, _given(settings, default)))
+
+
+def enumerate_genotypes(space: Graph) -> Iterator[Genotype]:
+    """Every genotype of the space once, in a fixed order; those that `require` rules out left out."""
+    path: list[tuple[Decision, Iterator[Setting], Setting]] = []
+    while True:
+        depth = 0
+
+        def choose(decision: Decision) -> Setting:
+            nonlocal depth
+            if depth == len(path):
+                settings = decision.settings()
+                path.append((decision, settings, next(settings)))
+            depth += 1
+            return path[depth - 1][2]
+
+        settings = walk(space, choose)
+        if satisfied(space, settings):
+            yield Genotype.of(space.digest, settings)
+        while path:
+            decision, rest, _ = path.pop()
+            following = next(rest, None)
+            if following is not None:
+                path.append((decision, rest, following))
+                break
+        if not path:
+            return
+
+
+def _given(
+    settings: Mapping[str, Setting], default: Callable[[Decision], Setting]
+) -> Callable[[Decision], Setting]:
+    def choose(decision: Decision) -> Setting:
+        known = settings.get(decision.key)
+        return default(decision) if known is None else known
+
+    return choose
+
+
+def _accepted(space: Graph, draw: Callable[[], dict[str, Setting]]) -> Genotype:
+    if not space.requires:
+        return Genotype.of(space.digest, draw())
+    seen: list[dict[str, Setting]] = []
+    for _ in range(TRIES):
+        settings = draw()
+        if satisfied(space, settings):
+            return Genotype.of(space.digest, settings)
+        seen.append(settings)
+    raise FusegraphError(
+        Diagnostic(
+            code="E503",
+            message=f"no genotype of `{space.name}` was found that satisfies its `require`",
+            notes=(f"{TRIES} genotypes were drawn", *nearest_miss(space, seen)),
+            help="widen the range to a value that can be reached, or open more decisions",
+        )
+    )

@@ -1,0 +1,192 @@
+"""Specialise: a space and a genotype become a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from operator import itemgetter
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from ..ir.decisions import Decision, Setting
+from ..ir.dims import Expr, decisions_in, settle
+from ..ir.genotype import Genotype
+from ..ir.graph import Graph, Node, Requirement, cell, formal, graph, intern, topological
+from ..ir.ops import CELL, CHOICE, FORMAL, MAYBE
+from ..ir.types import Type, tensor
+
+_MOST_REMEMBERED = 200_000
+_WIDEST_KEY = 64
+
+
+class Specialiser:
+    """Specialises one space, again and again: what a setting does not touch is not rebuilt.
+
+    A node is remembered under the settings of the decisions that it depends on, so one changed
+    decision rebuilds the path from there to the outputs and shares the rest.
+    """
+
+    def __init__(self, space: Graph) -> None:
+        self.space = space
+        self._keys: dict[Node, Callable[[Mapping[str, Setting]], Any] | None] = {}
+        self._done: dict[tuple[Node, Any], Node | None] = {}
+        self._complete = {key: next(d.settings()) for key, d in space.decisions.items()}
+        self._find_dependencies(space.roots)
+
+    def _find_dependencies(self, roots: tuple[Node, ...]) -> dict[Node, frozenset[str]]:
+        needs: dict[Node, frozenset[str]] = {}
+        for node in topological(roots):
+            if node.settled:
+                needs[node] = frozenset()
+                continue
+            own: frozenset[str] = frozenset(_decisions_of(node))
+            if node.op is CELL:
+                own |= self._find_dependencies((node["body"],))[node["body"]]
+            needs[node] = own.union(*[needs[i] for i in node.inputs])
+            names = sorted(needs[node])
+            self._keys[node] = itemgetter(*names) if len(names) <= _WIDEST_KEY else None
+        return needs
+
+    def __call__(self, genotype: Genotype | Mapping[str, Setting]) -> Graph:
+        """The network. Decisions that the network does not reach need no setting.
+
+        Raises KeyError where a decision that is reached has no setting.
+        """
+        given = genotype.settings if isinstance(genotype, Genotype) else genotype
+        # Keys of memory are made of all decisions below a node; what is not reached is set alike.
+        settings = {**self._complete, **given} if len(given) < len(self._complete) else given
+        space = self.space
+        if len(self._done) > _MOST_REMEMBERED:
+            self._done.clear()
+        outputs: list[tuple[str, Node]] = []
+        for name, root in space.outputs:
+            node = self._settle(root, settings)
+            assert node is not None
+            outputs.append((name, node))
+        requires = [
+            Requirement(settle(r.left, settings), r.relation, settle(r.right, settings))
+            for r in space.requires
+        ]
+        return graph(space.name, space.inputs, outputs, requires)
+
+    def _settle(self, root: Node, settings: Mapping[str, Setting]) -> Node | None:
+        """The node under these settings; None for an optional value that is absent."""
+        if root.settled:
+            return root
+        done = self._done
+        local: dict[Node, Node | None] = {}
+        stack = [root]
+        while stack:
+            node = stack[-1]
+            if node in local:
+                stack.pop()
+                continue
+            if node.settled:
+                local[node] = node
+                stack.pop()
+                continue
+            key = self._keys[node]
+            memory = (node, key(settings)) if key is not None else None
+            if memory is not None and memory in done:
+                local[node] = done[memory]
+                stack.pop()
+                continue
+            needed = _reached_inputs(node, settings)
+            waiting = [i for i in needed if i not in local]
+            if waiting:
+                stack.extend(reversed(waiting))
+                continue
+            stack.pop()
+            result = self._rebuilt(node, [local[i] for i in needed], settings)
+            local[node] = result
+            if memory is not None:
+                done[memory] = result
+        return local[root]
+
+    def _rebuilt(
+        self, node: Node, inputs: list[Node | None], settings: Mapping[str, Setting]
+    ) -> Node | None:
+        op = node.op
+        if op is CHOICE:
+            return inputs[0]
+        if op is MAYBE:
+            return inputs[0] if inputs else None
+        if op is FORMAL:
+            type = _settled_type(node["type"], settings)
+            return None if type is None else formal(node["name"], type)
+        if op is CELL:
+            return self._rebuilt_cell(node, inputs, settings)
+        there = tuple([i for i in inputs if i is not None])
+        attrs = node.attrs
+        if any(isinstance(value, (Expr, tuple)) for value in attrs):
+            attrs = tuple([_settled_attr(value, settings) for value in attrs])
+        return intern(op, there, attrs, node.key)
+
+    def _rebuilt_cell(
+        self, node: Node, inputs: list[Node | None], settings: Mapping[str, Setting]
+    ) -> Node:
+        body = self._settle(node["body"], settings)
+        assert body is not None
+        pairs = [
+            (formal(f["name"], i.type), i)
+            for f, i in zip(node["formals"], inputs, strict=True)
+            if i is not None
+        ]
+        bound = tuple([(name, _settled_attr(value, settings)) for name, value in node["bound"]])
+        return cell(
+            node["name"], [f for f, _ in pairs], body, [i for _, i in pairs], bound, node.key
+        )
+
+
+def _decisions_of(node: Node) -> dict[str, Decision]:
+    if node.op is CHOICE or node.op is MAYBE:
+        return {node.decision.key: node.decision}
+    found: dict[str, Decision] = {}
+    pending: list[Any] = list(node.attrs)
+    while pending:
+        value = pending.pop()
+        if isinstance(value, Expr):
+            found.update(decisions_in(value))
+        elif isinstance(value, tuple):
+            pending += value
+        elif isinstance(value, Type):
+            pending += value.shape
+            if value.maybe is not None:
+                found[value.maybe[0].key] = value.maybe[0]
+    return found
+
+
+def _reached_inputs(node: Node, settings: Mapping[str, Setting]) -> tuple[Node, ...]:
+    if node.op is CHOICE:
+        return (node.inputs[settings[node.decision.key][node["slot"]]],)
+    if node.op is MAYBE and node["index"] not in settings[node.decision.key]:
+        return ()
+    return node.inputs
+
+
+def _settled_type(type: Type, settings: Mapping[str, Setting]) -> Type | None:
+    if type.maybe is not None and type.maybe[1] not in settings[type.maybe[0].key]:
+        return None
+    return tensor(type.dtype, _settled_attr(type.shape, settings))
+
+
+def _settled_attr(value: Any, settings: Mapping[str, Setting]) -> Any:
+    if isinstance(value, Expr):
+        return settle(value, settings) if value.open else value
+    if isinstance(value, tuple):
+        return tuple([_settled_attr(v, settings) for v in value])  # pyright: ignore[reportUnknownVariableType]
+    return value
+
+
+_specialisers: WeakKeyDictionary[Graph, Specialiser] = WeakKeyDictionary()
+
+
+def specialise(space: Graph, genotype: Genotype | Mapping[str, Setting]) -> Graph:
+    """The network that a genotype of the space describes.
+
+    Precondition: each decision that is reached has a setting. Postcondition: a graph without
+    decisions; what is not reached is not there. Raises KeyError for a missing setting.
+    """
+    found = _specialisers.get(space)
+    if found is None:
+        found = _specialisers[space] = Specialiser(space)
+    return found(genotype)
