@@ -44,7 +44,7 @@ class Diverged(FusegraphError):
         self.batch = batch
         self.loss = loss
 
-    def __reduce__(self) -> tuple[type[Diverged], tuple[int, int | None, float]]:  # type: ignore[override]
+    def __reduce__(self) -> tuple[Any, ...]:
         return (Diverged, (self.epoch, self.batch, self.loss))
 
 
@@ -246,19 +246,19 @@ class _Run:
         # Reading a loss stops a GPU until it is there, so there it is read seldom.
         read_every = 1 if self.device.type == "cpu" else 50
         unread: list[Tensor] = []
+        index = -1
         for index, batch in enumerate(train.epoch(order)):
             rate = learning_rate(self.settings, number - 1, index, batches)
             loss = self._step(batch, rate, first=index == 0)
             unread.append(loss)
             total += loss * len(batch.labels)
             samples += len(batch.labels)
-            if len(unread) == read_every or index + 1 == batches:
-                for offset, value in enumerate(torch.stack(unread).tolist()):
-                    if not math.isfinite(value):
-                        raise Diverged(number, index + 2 - len(unread) + offset, value)
+            if len(unread) == read_every:
+                _all_finite(unread, number, index + 1)
                 unread.clear()
             if self.emit is not None:
                 self.emit(BatchEnded(number, index + 1, batches))
+        _all_finite(unread, number, index + 1)
         return total.item() / max(1, samples), rate
 
     def _step(self, batch: Batch, rate: float, *, first: bool) -> Tensor:
@@ -309,6 +309,12 @@ class _Run:
                     help="the space's output must be as wide as the data has classes",
                 )
             )
+
+
+def _all_finite(losses: list[Tensor], epoch: int, last_batch: int) -> None:
+    for back, loss in enumerate(reversed([loss.item() for loss in losses])):
+        if not math.isfinite(loss):
+            raise Diverged(epoch, last_batch - back, loss)
 
 
 def _loss(kind: Kind, positive_weight: Tensor | None, label_smoothing: float) -> Loss:
