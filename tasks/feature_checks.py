@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,17 +27,13 @@ def _header(file: Path) -> tuple[tuple[int, ...], np.dtype[Any], int]:
         }.get(version)
         if read is None:
             raise ValueError(f"version {version} of the format")
-        shape, fortran_order, dtype = cast(
-            "tuple[tuple[int, ...], bool, np.dtype[Any]]", read(stream)
-        )
+        shape, fortran_order, dtype = read(stream)
         if fortran_order and len(shape) > 1:
             raise ValueError("Fortran order, not C order")
         return shape, dtype, stream.tell()
 
 
-def check_array(
-    file: Path, samples: int, shape: tuple[int, ...], dtype: str
-) -> Diagnostic | None:
+def check_array(file: Path, samples: int, shape: tuple[int, ...], dtype: str) -> Diagnostic | None:
     """Header and size against the manifest; the data itself is not read."""
     try:
         found_shape, found_dtype, offset = _header(file)
@@ -126,9 +122,7 @@ def not_finite(place: str, bad: list[int], samples: int) -> Diagnostic:
 
 def check_labels(file: Path, kind: LabelKind) -> Diagnostic | None:
     """Every label names a class (single), or is 0 or 1 (multi)."""
-    return labels_out_of_range(
-        str(file), np.load(file, mmap_mode="r", allow_pickle=False), kind
-    )
+    return labels_out_of_range(str(file), np.load(file, mmap_mode="r", allow_pickle=False), kind)
 
 
 def labels_out_of_range(place: str, labels: Array, kind: LabelKind) -> Diagnostic | None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from types import UnionType
-from typing import Any, Union, cast, get_args, get_origin
+from typing import Any, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -36,14 +35,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def _model_within(annotation: object) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    origin: object = get_origin(annotation)
     arguments = cast("tuple[object, ...]", get_args(annotation))
-    if origin in (Union, UnionType):
-        candidates = arguments
-    elif origin is dict:
-        candidates = arguments[1:]
-    else:
-        return None
+    # Of a table of equal entries the second argument counts, of a union every one.
+    candidates = arguments[1:] if get_origin(annotation) is dict else arguments
     return next((m for a in candidates if (m := _model_within(a)) is not None), None)
 
 

@@ -159,7 +159,8 @@ def test_a_spoilt_array_is_told_with_file_expectation_and_finding(
     spoil(folder)
     found = _finding(folder)
     assert found.code == code
-    assert found.place.endswith(".npy") and found.help
+    assert found.place.endswith(".npy")
+    assert found.help
     for part in parts:
         assert part in found.message
 

@@ -111,12 +111,10 @@ def test_f1_and_accuracy_equal_scikit_learn(average: Literal["weighted", "macro"
     single, multi = torch.from_numpy(one), torch.from_numpy(many)
 
     def expected(truth: np.ndarray[Any, Any], guess: np.ndarray[Any, Any]) -> float:
-        return float(sklearn.metrics.f1_score(truth, guess, average=average, zero_division=0))
+        return float(sklearn.metrics.f1_score(truth, guess, average=average))
 
     assert metrics.f1(logits, single, "single", average) == pytest.approx(expected(one, chosen))
-    assert metrics.f1(logits, multi, "multi", average) == pytest.approx(
-        expected(many, chosen_many)
-    )
+    assert metrics.f1(logits, multi, "multi", average) == pytest.approx(expected(many, chosen_many))
     assert metrics.accuracy(logits, single, "single") == pytest.approx(
         sklearn.metrics.accuracy_score(one, chosen)
     )
@@ -180,7 +178,8 @@ def test_an_epoch_schedule_keeps_the_rate_within_an_epoch() -> None:
 def test_an_epoch_gives_every_sample_once_and_inputs_stay_with_their_labels() -> None:
     source = tensor_batches({"x": np.arange(10, dtype=np.float32)}, np.arange(10), batch=4)
     batches = list(source.epoch(torch.Generator().manual_seed(0)))
-    assert [len(b.labels) for b in batches] == [4, 4, 2] and len(source) == 3
+    assert [len(b.labels) for b in batches] == [4, 4, 2]
+    assert len(source) == 3
     labels = torch.cat([b.labels for b in batches])
     torch.testing.assert_close(torch.cat([b.inputs["x"] for b in batches]), labels.float())
     assert sorted(labels.tolist()) == list(range(10)) != labels.tolist()
@@ -234,8 +233,10 @@ def test_patience_ends_training_early() -> None:
     events: list[TrainingEvent] = []
     settings = _settings(epochs=50, patience=2, learning_rate=1e-6, final_learning_rate=0.0)
     result = _fit(settings, on_event=events.append)
-    assert result.early and len(result.history) == result.best_epoch + 2 < 50
-    assert isinstance(events[-1], TrainingEnded) and events[-1].early
+    assert result.early
+    assert len(result.history) == result.best_epoch + 2 < 50
+    assert isinstance(events[-1], TrainingEnded)
+    assert events[-1].early
 
 
 def test_progress_is_told_by_events_for_each_batch_and_epoch() -> None:
@@ -402,7 +403,8 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FusegraphError) as raised:
         load_weights(_network(classes=4), load_checkpoint(file))
     found = raised.value.diagnostics[0]
-    assert found.code == "E703" and found.place == str(file)
+    assert found.code == "E703"
+    assert found.place == str(file)
     assert "`logits.bias`: expected [4], found [3]" in found.message
 
 
@@ -426,7 +428,9 @@ def test_files_that_are_no_checkpoints_are_refused(tmp_path: Path) -> None:
         with pytest.raises(FusegraphError, match="expected a checkpoint") as raised:
             load_checkpoint(wrong)
         found = raised.value.diagnostics[0]
-        assert found.code == "E702" and found.place == str(wrong) and found.help
+        assert found.code == "E702"
+        assert found.place == str(wrong)
+        assert found.help
     with pytest.raises(FusegraphError, match="expected the state of a training"):
         _fit(_settings(epochs=1), state=file)
 
@@ -444,7 +448,8 @@ def test_a_failed_write_leaves_the_older_checkpoint(
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="no space"):
         save_checkpoint(file, Fusion(), HEADER)
-    assert file.read_bytes() == content and len(list(tmp_path.iterdir())) == 1
+    assert file.read_bytes() == content
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 # settings

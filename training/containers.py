@@ -17,7 +17,9 @@ from ..ir.diagnostics import Diagnostic, FusegraphError
 _KEY = "fusegraph"
 
 
-def write_container(file: Path, header: Mapping[str, object], tensors: Mapping[str, Tensor]) -> None:
+def write_container(
+    file: Path, header: Mapping[str, object], tensors: Mapping[str, Tensor]
+) -> None:
     """Writes beside the file, syncs, renames: a reader sees the old file or the new one."""
     # Tied weights share memory, which the format refuses: every name gets a copy of its own.
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
@@ -75,7 +77,5 @@ def read_container(file: Path, what: str) -> tuple[dict[str, object], dict[str, 
 
 def _unreadable(file: Path, what: str, found: str, advice: str) -> FusegraphError:
     return FusegraphError(
-        Diagnostic(
-            code="E702", message=f"expected {what}, {found}", place=str(file), help=advice
-        )
+        Diagnostic(code="E702", message=f"expected {what}, {found}", place=str(file), help=advice)
     )

@@ -210,9 +210,7 @@ class _Run:
     optimiser: Optimizer | None
     emit: OnEvent | None
 
-    def epoch(
-        self, number: int, train: BatchSource, valid: BatchSource, best: float
-    ) -> EpochEnded:
+    def epoch(self, number: int, train: BatchSource, valid: BatchSource, best: float) -> EpochEnded:
         start = time.perf_counter()
         seed = self.settings.seed * 1_000_003 + number
         torch.manual_seed(seed)  # dropout

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 Kind = Literal["single", "multi"]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -20,7 +20,7 @@ def single_label(*, label_smoothing: float = 0.0) -> Loss:
     """
 
     def loss(logits: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        return functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
 
     return loss
 
@@ -36,7 +36,9 @@ def multi_label(*, positive_weight: Tensor | None = None, label_smoothing: float
         target = labels.to(logits.dtype)
         if label_smoothing:
             target = target * (1.0 - label_smoothing) + 0.5 * label_smoothing
-        return F.binary_cross_entropy_with_logits(logits, target, pos_weight=positive_weight)
+        return functional.binary_cross_entropy_with_logits(
+            logits, target, pos_weight=positive_weight
+        )
 
     return loss
 

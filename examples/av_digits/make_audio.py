@@ -213,7 +213,8 @@ def main() -> None:
                 digits.append(digit)
                 voices.append(said.speaker)
         flat = np.stack(pictures).reshape(clips, -1)
-        arrays[f"{split}_spectrograms"] = (flat[:, 0::2] << 4) | flat[:, 1::2]
+        packed = (flat[:, 0::2] << 4) | flat[:, 1::2]
+        arrays[f"{split}_spectrograms"] = packed.astype(np.uint8)
         arrays[f"{split}_digits"] = np.array(digits, dtype=np.uint8)
         arrays[f"{split}_speakers"] = np.array(voices, dtype=np.uint8)
         print(f"{split}: {speakers} speakers, {len(spoken)} utterances, {clips} clips", flush=True)
