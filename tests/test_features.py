@@ -35,6 +35,17 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "features"
 
 
+def _write(
+    folder: Path, *more: Any, replace: bool = False, interrupt: BaseException | None = None
+) -> None:
+    with FeatureWriter(folder, SINGLE, replace=replace) as writer:
+        writer.add("train", {"x": np.ones((2, 2), dtype=np.float32)}, [0, 1])
+        for taps, labels in more:
+            writer.add("train", taps, labels)
+        if interrupt is not None:
+            raise interrupt
+
+
 def _finding(folder: Path) -> Diagnostic:
     with pytest.raises(FusegraphError) as raised:
         open_features(folder)
@@ -222,9 +233,8 @@ def test_an_unknown_tap_names_the_nearest(folder: Path) -> None:
 
 
 def test_an_interrupted_writer_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), FeatureWriter(tmp_path / "f", SINGLE) as writer:
-        writer.add("train", {"x": np.ones((2, 2), dtype=np.float32)}, [0, 1])
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        _write(tmp_path / "f", interrupt=KeyboardInterrupt())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -232,12 +242,10 @@ def test_an_older_folder_stays_until_the_new_one_is_complete(folder: Path) -> No
     before = (folder / "manifest.json").read_text()
     with pytest.raises(FusegraphError, match="E620"):
         FeatureWriter(folder, SINGLE)
-    with pytest.raises(ZeroDivisionError), FeatureWriter(folder, SINGLE, replace=True) as writer:
-        writer.add("train", {"x": np.ones((2, 2), dtype=np.float32)}, [0, 1])
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        _write(folder, replace=True, interrupt=ZeroDivisionError())
     assert (folder / "manifest.json").read_text() == before
-    with FeatureWriter(folder, SINGLE, replace=True) as writer:
-        writer.add("train", {"x": np.ones((2, 2), dtype=np.float32)}, [0, 1])
+    _write(folder, replace=True)
     assert list(open_features(folder).manifest.taps) == ["x"]
     assert [f.name for f in folder.parent.iterdir()] == ["features"]
 
@@ -256,9 +264,8 @@ def test_an_older_folder_stays_until_the_new_one_is_complete(folder: Path) -> No
 def test_a_batch_that_does_not_fit_is_refused(
     tmp_path: Path, taps: dict[str, Any], labels: list[Any], code: str
 ) -> None:
-    with pytest.raises(FusegraphError) as raised, FeatureWriter(tmp_path / "f", SINGLE) as writer:
-        writer.add("train", {"x": np.ones((2, 2), dtype=np.float32)}, [0, 1])
-        writer.add("train", taps, labels)
+    with pytest.raises(FusegraphError) as raised:
+        _write(tmp_path / "f", (taps, labels))
     assert raised.value.diagnostics[0].code == code
     assert list(tmp_path.iterdir()) == []
 
