@@ -16,7 +16,7 @@ class TrainSettings(BaseModel):
     cosines with warm restarts, moved on after every batch (Pérez-Rúa et al. 2019, release).
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     epochs: Annotated[int, Field(ge=1, description="passes over the training data")] = 20
     batch: Annotated[int, Field(ge=1, description="samples a step")] = 32
@@ -45,7 +45,7 @@ class TrainSettings(BaseModel):
     ] = 1e-4
     betas: Annotated[
         tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]],
-        Field(description="the two decays of adam and adamw"),
+        Field(strict=False, description="the two decays of adam and adamw"),
     ] = (0.9, 0.999)
     momentum: Annotated[float, Field(ge=0, lt=1, description="of sgd")] = 0.9
     gradient_clip: Annotated[

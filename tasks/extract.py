@@ -1,0 +1,146 @@
+"""Runs a frozen network once over the data and keeps what its taps say, in a feature folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..ir.diagnostics import Diagnostic, FusegraphError
+from ..training.batches import Batch
+from .feature_writer import FeatureWriter
+from .features import FeatureFolder, open_features
+from .manifest import LabelKind
+from .problems import nearest
+
+OnBatch = Callable[["Extracted"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """Progress: how much of a split has been cached."""
+
+    split: str
+    batches: int
+    samples: int
+    of_batches: int | None
+    """How many batches the split has, where that can be known."""
+
+
+def mean_pool(features: Tensor) -> Tensor:
+    """(samples, channels, *rest) -> (samples, channels), the mean over the rest.
+
+    MFAS pools the taps of convolutions so and leaves those of linear layers as they are
+    (Pérez-Rúa et al. 2019, section 3.2).
+    """
+    return features.flatten(2).mean(dim=2) if features.ndim > 2 else features
+
+
+@torch.no_grad()
+def extract(
+    module: nn.Module,
+    taps: Mapping[str, str],
+    splits: Mapping[str, Iterable[Batch]],
+    folder: str | Path,
+    labels: LabelKind,
+    *,
+    pool: bool = True,
+    device: str | torch.device = "cpu",
+    source: str = "",
+    replace: bool = False,
+    on_batch: OnBatch | None = None,
+) -> FeatureFolder:
+    """Writes the outputs of some of the module's parts to a feature folder.
+
+    One batch is in memory at a time, and the folder appears only when all of it is written.
+
+    Args:
+        module: called as `module(inputs)`; put into evaluation mode.
+        taps: tap name (an input of the space, `image[1]`) -> name of a part as in
+            `module.named_modules()`; the empty name is the module itself.
+        splits: split name -> its batches, in the order in which they are to be kept.
+        folder: where the feature folder will be.
+        labels: what is predicted.
+        pool: whether features are averaged over all but samples and channels, `mean_pool`.
+        device: where the module runs.
+        source: a note for the manifest.
+        replace: whether an older folder of this name is replaced.
+        on_batch: called after each batch.
+
+    Raises:
+        FusegraphError: E620 where the folder cannot be written, E621 for a part that the module
+            does not have, E622 for a part that is not run once, or answers no tensor; E617 and
+            E618 for labels and values that nobody could train on.
+    """
+    parts = _find(module, taps)
+    module.to(device).eval()
+    caught: dict[str, list[object]] = {tap: [] for tap in taps}
+    with ExitStack() as stack:
+        for tap, part in parts.items():
+            stack.callback(part.register_forward_hook(_catcher(caught[tap])).remove)
+        writer = stack.enter_context(FeatureWriter(folder, labels, source=source, replace=replace))
+        for split, batches in splits.items():
+            of_batches = len(batches) if hasattr(batches, "__len__") else None  # type: ignore[arg-type]
+            samples = 0
+            for number, batch in enumerate(batches, start=1):
+                for values in caught.values():
+                    values.clear()
+                module({name: value.to(device) for name, value in batch.inputs.items()})
+                features = {
+                    tap: _feature(tap, taps[tap], values, pool) for tap, values in caught.items()
+                }
+                writer.add(
+                    split,
+                    {tap: value.float().cpu().numpy() for tap, value in features.items()},
+                    batch.labels.cpu().numpy(),
+                )
+                samples += len(batch.labels)
+                if on_batch is not None:
+                    on_batch(Extracted(split, number, samples, of_batches))
+    # The writer has checked each value already.
+    return open_features(folder, check_values=False)
+
+
+def _catcher(values: list[object]) -> Callable[[nn.Module, object, object], None]:
+    def hook(_module: nn.Module, _inputs: object, output: object) -> None:
+        values.append(output)
+
+    return hook
+
+
+def _find(module: nn.Module, taps: Mapping[str, str]) -> dict[str, nn.Module]:
+    parts = dict(module.named_modules())
+    wrong = [
+        Diagnostic(
+            code="E621",
+            message=f"the module has no part `{name}`, which tap `{tap}` should read",
+            place=f"{type(module).__name__}: {tap}",
+            help=nearest(name, [part for part in parts if part]),
+        )
+        for tap, name in taps.items()
+        if name not in parts
+    ]
+    if wrong:
+        raise FusegraphError(wrong)
+    return {tap: parts[name] for tap, name in taps.items()}
+
+
+def _feature(tap: str, name: str, values: list[object], pool: bool) -> Tensor:
+    found = f"it ran {len(values)} times" if len(values) != 1 else ""
+    if len(values) == 1:
+        value = values[0]
+        if isinstance(value, Tensor) and value.ndim >= 1:
+            return mean_pool(value) if pool else value
+        found = f"it answered {type(value).__name__}"
+    raise FusegraphError(
+        Diagnostic(
+            code="E622",
+            message=f"expected part `{name}` to answer one tensor a batch, {found}",
+            place=f"tap {tap}",
+            help="tap a part that runs once and answers a tensor, samples first",
+        )
+    )

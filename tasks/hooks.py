@@ -1,0 +1,134 @@
+"""Data from a Python function that a task file names. Code, so only where it was allowed.
+
+```python
+def batches(split: str, seed: int | None) -> Iterable[Mapping[str, Tensor]]:
+    '''Batches of `split`: shuffled by `seed`, or in the data's order where it is None.'''
+    yield {"image[1]": ..., "audio[1]": ..., "labels": ...}
+```
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from ..ir.diagnostics import Diagnostic, FusegraphError
+from ..training.batches import Batch
+from .problems import nearest
+
+Hook = Callable[[str, int | None], Iterable[Mapping[str, Any]]]
+
+
+def load_hook(reference: str, *, allow: bool, folder: Path) -> Hook:
+    """Imports `module:function`; the task file's folder comes first on the import path.
+
+    Raises:
+        FusegraphError: E604 where hooks were not allowed, E605 where there is no such module or
+            function, or where importing it fails.
+    """
+    if not allow:
+        raise FusegraphError(
+            Diagnostic(
+                code="E604",
+                message=f"this task runs code, `{reference}`, and that was not allowed",
+                place="data.hook",
+                help="read that module first; then give `--allow-hook` (or `allow_hooks=True`)",
+            )
+        )
+    name, _, function = reference.partition(":")
+    sys.path.insert(0, str(folder.resolve()))
+    try:
+        module = importlib.import_module(name)
+    except Exception as error:  # whatever a stranger's module raises while it is imported
+        raise _broken(reference, f"importing it raised {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(folder.resolve()))
+    found = getattr(module, function, None)
+    if not callable(found):
+        what = "has no such function" if found is None else f"is {type(found).__name__}"
+        raise _broken(reference, what, nearest(function, dir(module)))
+    return cast("Hook", found)
+
+
+@dataclass(slots=True)
+class HookBatches:
+    """A `BatchSource` over a hook's split."""
+
+    hook: Hook
+    split: str
+    inputs: tuple[str, ...]
+    device: torch.device
+    _length: int | None = field(default=None, init=False)
+
+    def __len__(self) -> int:
+        """As many as the hook's answer says it has; else they are counted once."""
+        if self._length is None:
+            batches = self.hook(self.split, None)
+            counted = len(batches) if isinstance(batches, Sized) else sum(1 for _ in batches)
+            if not counted:
+                raise _wrong(self.split, 1, "expected batches, found none")
+            self._length = counted
+        return self._length
+
+    def epoch(self, generator: Generator | None) -> Iterator[Batch]:
+        """One pass; the hook shuffles, by a seed that the generator draws."""
+        seed = (
+            None
+            if generator is None
+            else int(torch.randint(2**31, (1,), generator=generator).item())
+        )
+        for number, batch in enumerate(self.hook(self.split, seed), start=1):
+            yield self._checked(number, batch)
+
+    def _checked(self, number: int, batch: object) -> Batch:
+        if not isinstance(batch, Mapping):
+            found = type(batch).__name__
+            raise _wrong(self.split, number, f"expected a mapping of tensors, found {found}")
+        values = cast("Mapping[str, object]", batch)
+        tensors: dict[str, Tensor] = {}
+        for name in (*self.inputs, "labels"):
+            value = values.get(name)
+            if value is None:
+                advice = nearest(name, values)
+                raise _wrong(self.split, number, f"expected `{name}`, found {list(values)}", advice)
+            if isinstance(value, np.ndarray):
+                value = torch.from_numpy(np.array(value))
+            if not isinstance(value, Tensor):
+                found = type(value).__name__
+                raise _wrong(self.split, number, f"expected a tensor as `{name}`, found {found}")
+            tensors[name] = value.to(self.device)
+        samples = {name: len(value) if value.ndim else 0 for name, value in tensors.items()}
+        if len(set(samples.values())) != 1:
+            raise _wrong(self.split, number, f"expected one number of samples, found {samples}")
+        labels = tensors.pop("labels")
+        return Batch(tensors, labels.long())
+
+
+def _broken(reference: str, what: str, advice: str = "") -> FusegraphError:
+    return FusegraphError(
+        Diagnostic(
+            code="E605",
+            message=f"the hook `{reference}` cannot be used: {what}",
+            place="data.hook",
+            help=advice or "give `module:function`, importable or beside the task file",
+        )
+    )
+
+
+def _wrong(split: str, batch: int, what: str, advice: str = "") -> FusegraphError:
+    return FusegraphError(
+        Diagnostic(
+            code="E606",
+            message=f"the hook yields something else than batches of named tensors: {what}",
+            place=f"data.hook: {split}, batch {batch}",
+            help=advice or "yield mappings of the space's inputs and `labels`, samples first",
+        )
+    )

@@ -1,0 +1,127 @@
+"""The task file: which space, which data, how to search, train and export. Free of torch.
+
+Paths are relative to the task file. A task file is data: it never runs code by itself.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ..training.settings import TrainSettings
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class TaskSection(_Section):
+    """What is to be solved, and in which space."""
+
+    name: Annotated[
+        str,
+        Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="names run folders and reports"),
+    ]
+    space: Annotated[str, Field(min_length=1, description="the space's `.fuse` file")]
+    set: Annotated[
+        dict[str, int | float],
+        Field(description="the space's parameters, as `--set` has them: `{C = 256}`"),
+    ] = Field(default_factory=dict)
+    genotype: Annotated[
+        str | None,
+        Field(description="a genotype file; given, `train` needs no search before it"),
+    ] = None
+
+
+class DataSection(_Section):
+    """Where features and labels come from: exactly one of `features` and `hook`."""
+
+    features: Annotated[str | None, Field(description="a feature folder")] = None
+    hook: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+            description="`module:function` yielding batches of named tensors; has to be allowed "
+            "with `--allow-hook`, since it is code",
+        ),
+    ] = None
+    standardise: Annotated[
+        bool,
+        Field(description="features: centre and scale each channel by the training split's"),
+    ] = True
+    labels: Annotated[
+        Literal["single", "multi"],
+        Field(description="of a hook; a feature folder knows its own"),
+    ] = "single"
+
+    @model_validator(mode="after")
+    def _exactly_one_source(self) -> DataSection:
+        if (self.features is None) == (self.hook is None):
+            found = "neither" if self.features is None else "both"
+            raise ValueError(f"expected exactly one of `features` and `hook`, found {found}")
+        return self
+
+
+class SearchSection(_Section):
+    """How genotypes are looked for."""
+
+    searcher: Annotated[str, Field(min_length=1, description="its name, such as `mfas`")] = "mfas"
+    budget: Annotated[
+        int | None, Field(ge=1, description="how many networks are trained; the searcher's default")
+    ] = None
+    seed: Annotated[int, Field(ge=0, lt=2**31, description="of all that the search draws")] = 0
+    options: Annotated[
+        dict[str, Any],
+        Field(description="the searcher's own settings: `fusegraph search --help` lists them"),
+    ] = Field(default_factory=dict)
+    set: Annotated[
+        dict[str, int | float],
+        Field(description="the space's parameters while searching, over `task.set`: `{W = 16}`"),
+    ] = Field(default_factory=dict)
+    train: Annotated[
+        TrainSettings, Field(description="how candidates are trained: see `[train]`")
+    ] = Field(default_factory=TrainSettings)
+
+
+class ExportSection(_Section):
+    """What is written at the end, and what the exported file says of itself."""
+
+    onnx: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[^/\\].*\.onnx$",
+            description="the file, `model.onnx`, relative to the run folder",
+        ),
+    ] = None
+    class_names: Annotated[
+        tuple[str, ...],
+        Field(strict=False, description="in the order of the labels; the feature folder's"),
+    ] = ()
+    preprocessing: Annotated[
+        str, Field(description="a note on what has to be done to raw data before the inputs")
+    ] = ""
+
+    @model_validator(mode="after")
+    def _stays_below_the_run_folder(self) -> ExportSection:
+        # A task file from elsewhere must not choose which of your files is overwritten.
+        steps = (self.onnx or "").replace("\\", "/").split("/")
+        if ".." in steps or ":" in steps[0]:
+            raise ValueError(f"expected a file below the run folder, found {self.onnx!r}")
+        return self
+
+
+class TaskSettings(_Section):
+    """All sections of a task file."""
+
+    task: Annotated[TaskSection, Field(description="what is to be solved, and in which space")]
+    data: Annotated[DataSection, Field(description="where features and labels come from")]
+    search: Annotated[SearchSection, Field(description="how genotypes are looked for")] = Field(
+        default_factory=SearchSection
+    )
+    train: Annotated[TrainSettings, Field(description="how the found network is trained")] = Field(
+        default_factory=TrainSettings
+    )
+    export: Annotated[ExportSection, Field(description="what is written at the end")] = Field(
+        default_factory=ExportSection
+    )
