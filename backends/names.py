@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from keyword import iskeyword
 
-_MODULE = frozenset(
-    """
+_MODULE = """
     T_destination add_module append apply bfloat16 buffers call_super_init children clear compile
     cpu cuda double dump_patches eval extend extra_repr float forward get_buffer get_extra_state
     get_parameter get_submodule half insert ipu items keys load_state_dict modules mtia
@@ -22,10 +21,9 @@ _MODULE = frozenset(
     register_parameter register_state_dict_post_hook register_state_dict_pre_hook requires_grad
     set_extra_state set_submodule share_memory state_dict to to_empty train training type update
     values xpu zero_grad
-    """.split()
-)
+"""
 _WEIGHTS = frozenset(("weight", "bias", "running_mean", "running_var", "num_batches_tracked"))
-RESERVED = _MODULE | _WEIGHTS
+RESERVED = frozenset(_MODULE.split()) | _WEIGHTS
 """Parts that cannot name a submodule: attributes of torch's modules, and names of weights."""
 
 _PARTS = re.compile(r"[^.\[\], ]+")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from fusegraph.backends.names import RESERVED, state_name, weight_name
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+
+from fusegraph.backends.names import RESERVED, state_name, weight_name
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,214 @@
+"""What each primitive computes, by torch's own functions: a reference that shares no code with
+the backends. Also: random weights and inputs for a graph, and small helpers to build one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fusegraph.backends.names import weight_name
+from fusegraph.ir.dims import Expr, Static, bind, symbol
+from fusegraph.ir.graph import Graph, Node, build, graph, input_node
+from fusegraph.ir.ops import INPUT, op_named
+from fusegraph.ir.types import tensor
+
+Weights = dict[str, np.ndarray]
+Sizes = Mapping[str, int]
+
+
+def shape_of(text: str) -> tuple[Any, ...]:
+    """`N 4 T` as a shape; `2*T+1` as an expression of one name is written `2T+1`."""
+    return tuple([int(s) if s.isdigit() else symbol(s) for s in text.split()])
+
+
+def given(name: str, shape: str | tuple[Any, ...], dtype: str = "f32") -> Node:
+    return input_node(name, tensor(dtype, shape_of(shape) if isinstance(shape, str) else shape))
+
+
+def op(name: str, *inputs: Node, key: str = "", **attrs: Any) -> Node:
+    return build(op_named(name), inputs, attrs, key)
+
+
+def network(output: Node | Mapping[str, Node], name: str = "net") -> Graph:
+    outputs = {"out": output} if isinstance(output, Node) else output
+    draft = Graph(name, (), tuple(outputs.items()))
+    return graph(name, [n for n in draft.order if n.op is INPUT], list(outputs.items()))
+
+
+def random_weights(g: Graph, seed: int = 0) -> Weights:
+    rng = np.random.default_rng(seed)
+    found: Weights = {}
+    for node in g.order:
+        for w in node.weights:
+            shape = tuple([int(s) for s in w.shape])  # pyright: ignore[reportArgumentType]
+            array = rng.normal(size=shape).astype(np.float32) * 0.5
+            array = np.abs(array) + 0.5 if w.name == "running_var" else array
+            found[weight_name(node.key, w.name)] = np.asarray(array, np.float32)
+    return found
+
+
+def random_inputs(g: Graph, sizes: Sizes, seed: int = 0, high: int = 5) -> Weights:
+    rng = np.random.default_rng(seed)
+    found: Weights = {}
+    for node in g.inputs:
+        shape = tuple([number(size, sizes) for size in node.type.shape])
+        dtype = {"f32": np.float32, "f64": np.float64, "i64": np.int64}[node.type.dtype]
+        drawn = rng.integers(0, high, shape) if dtype is np.int64 else rng.normal(size=shape)
+        found[node["name"]] = drawn.astype(dtype)
+    return found
+
+
+def number(value: Static, sizes: Sizes) -> Any:
+    settled = bind(value, sizes)
+    assert not isinstance(settled, Expr), settled
+    return settled
+
+
+def evaluate(g: Graph, weights: Weights, inputs: Weights, sizes: Sizes) -> dict[str, Tensor]:
+    """The outputs of a flat network, node by node."""
+    done: dict[Node, Tensor] = {}
+    for node in g.order:
+        if node.op is INPUT:
+            done[node] = torch.from_numpy(inputs[node["name"]])
+            continue
+        attrs = {name: _settled(v, sizes) for name, v in node.attributes.items()}
+        own = {
+            w.name: torch.from_numpy(np.asarray(weights[weight_name(node.key, w.name)]))
+            for w in node.weights
+        }
+        done[node] = ORACLE[node.op.name]([done[i] for i in node.inputs], attrs, own)
+    return {name: done[node] for name, node in g.outputs}
+
+
+def _settled(value: Any, sizes: Sizes) -> Any:
+    if isinstance(value, tuple):
+        return tuple([_settled(v, sizes) for v in value])
+    return number(value, sizes) if isinstance(value, Expr) else value
+
+
+# ── the table ────────────────────────────────────────────────────────────────────────────────────
+
+X = Sequence[Tensor]
+A = Mapping[str, Any]
+W = Mapping[str, Tensor]
+
+
+def _linear(x: X, a: A, w: W) -> Tensor:
+    moved = x[0].movedim(a["axis"], -1)
+    return F.linear(moved, w["weight"], w.get("bias")).movedim(-1, a["axis"])
+
+
+def _flat_pads(pad: tuple[tuple[int, int], ...]) -> list[int]:
+    return [side for pair in reversed(pad) for side in pair]
+
+
+def _conv(x: X, a: A, w: W) -> Tensor:
+    padded = F.pad(x[0], _flat_pads(a["pad"]))
+    function = (F.conv1d, F.conv2d, F.conv3d)[len(a["kernel"]) - 1]
+    return function(padded, w["weight"], w.get("bias"), a["stride"], 0, a["dilation"], a["groups"])
+
+
+def _pool(functions: Sequence[Callable[..., Tensor]], fill: float) -> Callable[[X, A, W], Tensor]:
+    def pool(x: X, a: A, w: W) -> Tensor:
+        padded = F.pad(x[0], _flat_pads(a["pad"]), value=fill)
+        return functions[len(a["kernel"]) - 1](padded, a["kernel"], a["stride"])
+
+    return pool
+
+
+def _adaptive(functions: Sequence[Callable[..., Tensor]]) -> Callable[[X, A, W], Tensor]:
+    return lambda x, a, w: functions[len(a["size"]) - 1](x[0], a["size"])
+
+
+def _batch_norm(x: X, a: A, w: W) -> Tensor:
+    return F.batch_norm(
+        x[0], w["running_mean"], w["running_var"], w["weight"], w["bias"], eps=a["eps"]
+    )
+
+
+def _slice(x: X, a: A, w: W) -> Tensor:
+    picked = torch.arange(a["start"], a["stop"], a["step"])
+    return x[0].index_select(a["axis"], picked)
+
+
+def _expand(x: X, a: A, w: W) -> Tensor:
+    return x[0].repeat_interleave(a["size"], a["axis"])
+
+
+def _reduce(function: Callable[..., Tensor]) -> Callable[[X, A, W], Tensor]:
+    return lambda x, a, w: function(x[0], a["axis"], a["keep"])
+
+
+def _fold(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[X, A, W], Tensor]:
+    def fold(x: X, a: A, w: W) -> Tensor:
+        result = x[0]
+        for other in x[1:]:
+            result = function(result, other)
+        return result
+
+    return fold
+
+
+def _unary(function: Callable[[Tensor], Tensor]) -> Callable[[X, A, W], Tensor]:
+    return lambda x, a, w: function(x[0])
+
+
+ORACLE: Mapping[str, Callable[[X, A, W], Tensor]] = {
+    "linear": _linear,
+    "conv": _conv,
+    "matmul": lambda x, a, w: torch.matmul(x[0], x[1]),
+    "embedding": lambda x, a, w: F.embedding(x[0], w["weight"]),
+    "parameter": lambda x, a, w: w["weight"],
+    "zeros": lambda x, a, w: torch.zeros(a["shape"]),
+    "relu": _unary(torch.relu),
+    "sigmoid": _unary(torch.sigmoid),
+    "tanh": _unary(torch.tanh),
+    "leaky_relu": lambda x, a, w: F.leaky_relu(x[0], a["slope"]),
+    "gelu": _unary(F.gelu),
+    "silu": _unary(F.silu),
+    "softplus": _unary(F.softplus),
+    "exp": _unary(torch.exp),
+    "log": _unary(torch.log),
+    "sqrt": _unary(torch.sqrt),
+    "abs": _unary(torch.abs),
+    "scale": lambda x, a, w: x[0] * float(a["by"]),
+    "shift": lambda x, a, w: x[0] + float(a["by"]),
+    "dropout": lambda x, a, w: x[0],
+    "drop_path": lambda x, a, w: x[0],
+    "sum": _fold(torch.add),
+    "mul": _fold(torch.mul),
+    "maximum": _fold(torch.maximum),
+    "sub": _fold(torch.sub),
+    "div": _fold(torch.div),
+    "concat": lambda x, a, w: torch.cat(list(x), a["axis"]),
+    "reshape": lambda x, a, w: x[0].reshape(a["shape"]),
+    "flatten": lambda x, a, w: x[0].flatten(a["axis"]),
+    "transpose": lambda x, a, w: x[0].permute(a["axes"]),
+    "slice": _slice,
+    "pad": lambda x, a, w: F.pad(x[0], _flat_pads(a["pad"])),
+    "expand": _expand,
+    "batch_norm": _batch_norm,
+    "layer_norm": lambda x, a, w: F.layer_norm(
+        x[0], x[0].shape[a["axis"] :], w["weight"], w["bias"], a["eps"]
+    ),
+    "group_norm": lambda x, a, w: F.group_norm(x[0], a["groups"], w["weight"], w["bias"], a["eps"]),
+    "softmax": lambda x, a, w: torch.softmax(x[0], a["axis"]),
+    "log_softmax": lambda x, a, w: torch.log_softmax(x[0], a["axis"]),
+    "max_pool": _pool((F.max_pool1d, F.max_pool2d, F.max_pool3d), -torch.inf),
+    "avg_pool": _pool((F.avg_pool1d, F.avg_pool2d, F.avg_pool3d), 0.0),
+    "adaptive_max_pool": _adaptive(
+        (F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d)
+    ),
+    "adaptive_avg_pool": _adaptive(
+        (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)
+    ),
+    "mean": _reduce(torch.mean),
+    "amax": _reduce(torch.amax),
+    "total": _reduce(torch.sum),
+}
