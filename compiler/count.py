@@ -14,7 +14,7 @@ from ..ir.decisions import Decision, Setting
 from ..ir.diagnostics import Diagnostic, FusegraphError
 from ..ir.graph import Graph
 from .explore import enumerate_genotypes
-from .reach import Site, Skeleton, skeleton
+from ..ir.reach import Site, Skeleton, skeleton
 
 MOST_STATES = 200_000
 MOST_ENUMERATED = 200_000

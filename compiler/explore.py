@@ -12,7 +12,7 @@ from ..ir.decisions import Decision, Setting
 from ..ir.diagnostics import Diagnostic, FusegraphError
 from ..ir.genotype import Genotype
 from ..ir.graph import Graph
-from .reach import walk
+from ..ir.reach import walk
 from .requirements import nearest_miss, satisfied
 
 TRIES = 2_000

@@ -1,1 +1,16 @@
-"""The language of .fuse files: parsing, elaboration, printing and formatting."""
+"""The language: text to graph and back, with diagnostics."""
+
+from .genotypes import format_genotype, is_genotype, load_genotype, parse_genotype
+from .load import Program, load, loads
+from .parse import parse
+
+__all__ = [
+    "Program",
+    "format_genotype",
+    "is_genotype",
+    "load",
+    "load_genotype",
+    "loads",
+    "parse",
+    "parse_genotype",
+]

@@ -19,8 +19,8 @@ Kind = Literal["int", "number", "bool", "text", "ints", "pads", "shape"]
 class Misfit(Exception):
     """Inputs or attributes that an op cannot take. Who catches it adds the source spans.
 
-    `inputs` are the places of the inputs to blame, `witness` a setting of decisions under which
-    the op does not fit, `failing` of `total` joint settings do not.
+    `inputs` are the places of the inputs to blame; where open decisions meet here, `failed` and
+    `passed` are the joint settings under which the op does not and does fit.
     """
 
     def __init__(
@@ -29,19 +29,30 @@ class Misfit(Exception):
         *,
         code: str = "E301",
         inputs: tuple[int, ...] = (),
-        witness: Mapping[str, Setting] | None = None,
-        failing: int = 0,
-        total: int = 0,
+        failed: Sequence[Mapping[str, Setting]] = (),
+        passed: Sequence[Mapping[str, Setting]] = (),
         help: str = "",
     ) -> None:
         super().__init__(message)
         self.message = message
         self.code = code
         self.inputs = inputs
-        self.witness = dict(witness or {})
-        self.failing = failing
-        self.total = total
+        self.failed = tuple(failed)
+        self.passed = tuple(passed)
         self.help = help
+
+    @property
+    def witness(self) -> Mapping[str, Setting]:
+        """One setting under which the op does not fit; empty where it never fits."""
+        return self.failed[0] if self.failed else {}
+
+    @property
+    def failing(self) -> int:
+        return len(self.failed)
+
+    @property
+    def total(self) -> int:
+        return len(self.failed) + len(self.passed)
 
 
 REQUIRED = object()
@@ -212,25 +223,19 @@ def require(
             code="E505",
             help="bring the candidates to one size first",
         )
-    failing = total = 0
-    witness: Mapping[str, Setting] = {}
+    failed: list[Mapping[str, Setting]] = []
+    passed: list[Mapping[str, Setting]] = []
     shown: tuple[Static, ...] = values
     for settings in joint:
-        total += 1
-        settled = [settle(value, settings) for value in values]
-        if not holds(*settled):
-            failing += 1
-            if failing == 1:
-                witness, shown = settings, tuple(settled)
-    if failing:
+        settled = tuple([settle(value, settings) for value in values])
+        if holds(*settled):
+            passed.append(settings)
+        else:
+            shown = shown if failed else settled
+            failed.append(settings)
+    if failed:
         raise Misfit(
-            message(*shown),
-            inputs=inputs,
-            code="E302",
-            witness=witness,
-            failing=failing,
-            total=total,
-            help=help,
+            message(*shown), inputs=inputs, code="E302", failed=failed, passed=passed, help=help
         )
 
 

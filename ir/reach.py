@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ..ir.cells import expand
-from ..ir.decisions import Decision, Setting
-from ..ir.dims import Expr, decisions_in
-from ..ir.graph import Graph, Node
-from ..ir.ops import CHOICE, MAYBE
+from .cells import expand
+from .decisions import Decision, Setting
+from .dims import Expr, decisions_in
+from .graph import Graph, Node
+from .ops import CHOICE, MAYBE
 
 
 @dataclass(frozen=True, slots=True)

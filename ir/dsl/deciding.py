@@ -1,0 +1,224 @@
+"""`?name of …`: an open decision among numbers, ops or tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..decisions import Decision, KOf, OneOf, OpenNumber, SomeOf
+from ..dims import pick
+from ..graph import Node, choice, maybe
+from ..ops import Misfit
+from . import syntax as s
+from .context import Elaboration, problem
+from .expressions import Place, bounds, evaluate, is_static, kind_of, spread, whole_of
+from .misfits import misfit_problem
+from .values import Many, OpChoice, OpRef, Scope
+
+MOST_CANDIDATES = 10_000
+
+
+def decide(world: Elaboration, tree: s.Decide, scope: Scope, place: Place) -> Any:
+    """The open value. A decision that leaves nothing open is none, and gives its only value."""
+    candidates = _candidates(world, tree, scope, place)
+    labels = tuple([label for label, _ in candidates])
+    values = tuple([value for _, value in candidates])
+    _check_labels(tree, labels)
+    kind = _common_kind(tree, values, labels)
+    if tree.take is None:
+        if len(values) == 1:
+            return values[0]
+        number = kind in ("number", "tuple")
+        key = _key(place, tree.name.id)
+        decision: Decision = OpenNumber(key, labels) if number else OneOf(key, labels)
+        return _one(world, _register(world, decision, tree, values), tree, kind, values)
+    if kind != "tensor":
+        raise problem(
+            "E210",
+            f"`?{tree.name.id}` takes several of its candidates, which must be tensors",
+            tree,
+            f"these are {kind}s",
+            help="take one of them",
+        )
+    if tree.take == "some":
+        return _some(world, tree, place, labels, values)
+    return _several(world, tree, scope, place, labels, values)
+
+
+def _key(place: Place, name: str) -> str:
+    return f"{place.target}.{name}" if place.target else name
+
+
+def _candidates(
+    world: Elaboration, tree: s.Decide, scope: Scope, place: Place
+) -> list[tuple[str, Any]]:
+    source = tree.source
+    if not isinstance(source, s.Candidates):
+        value = evaluate(world, source, scope, place.inner)
+        if not isinstance(value, Many):
+            raise problem(
+                "E210",
+                f"`{s.unparse(source)}` is one value, not several",
+                source,
+                help="write the candidates in braces, or a family with `[*]`",
+            )
+        found = list(value.items)
+    else:
+        found = []
+        for item in source.items:
+            if isinstance(item, s.Interval):
+                first, last = bounds(world, item, scope)
+                if last - first > MOST_CANDIDATES:
+                    raise problem(
+                        "E501",
+                        f"there are more than {MOST_CANDIDATES} candidates",
+                        item,
+                        help="write fewer",
+                    )
+                found += [(str(value), value) for value in range(first, last + 1)]
+            else:
+                found += spread(world, (item,), scope, place.inner)
+    if not found:
+        raise problem(
+            "E211",
+            f"`?{tree.name.id}` has no candidates",
+            source,
+            "nothing is defined here yet",
+            help="name at least one candidate",
+        )
+    return found
+
+
+def _check_labels(tree: s.Decide, labels: tuple[str, ...]) -> None:
+    for place, label in enumerate(labels):
+        if label in labels[:place]:
+            raise problem(
+                "E211",
+                f"`?{tree.name.id}` offers `{label}` twice",
+                tree.source,
+                help="leave one of them out",
+            )
+
+
+def _common_kind(tree: s.Decide, values: tuple[Any, ...], labels: tuple[str, ...]) -> str:
+    kinds = [_kind(value) for value in values]
+    for kind, label, value in zip(kinds, labels, values, strict=True):
+        if not kind or kind != kinds[0]:
+            what = kind_of(value)
+            raise problem(
+                "E210",
+                f"the candidates of `?{tree.name.id}` are not of one kind",
+                tree.source,
+                f"`{label}` is {what}" + (f", `{labels[0]}` is {kind_of(values[0])}" if kind else ""),
+                help="offer numbers, ops or tensors, not a mixture",
+            )
+    return kinds[0]
+
+
+def _kind(value: Any) -> str:
+    if is_static(value):
+        return "number"
+    if isinstance(value, Node):
+        return "tensor"
+    if isinstance(value, OpRef):
+        return "op"
+    return "tuple" if isinstance(value, tuple) else ""
+
+
+def _register(
+    world: Elaboration, decision: Decision, tree: s.Decide, values: tuple[Any, ...]
+) -> Decision:
+    known = world.decisions.get(decision.key)
+    if known is not None and (known != decision or not world.shared):
+        raise problem(
+            "E202",
+            f"there are two decisions `{decision.key}`",
+            tree.name,
+            "named again here",
+            causes=(),
+            help="give one of them another name",
+        )
+    world.decisions[decision.key] = decision
+    world.decision_spans.setdefault(decision.key, _name_span(tree))
+    world.candidates[decision.key] = values
+    return decision
+
+
+def _name_span(tree: s.Decide) -> Any:
+    from dataclasses import replace
+
+    return replace(tree.name.span, column=tree.name.span.column - 1)
+
+
+def _one(
+    world: Elaboration, decision: Decision, tree: s.Decide, kind: str, values: tuple[Any, ...]
+) -> Any:
+    if kind == "op":
+        return OpChoice(decision, values)
+    if kind == "number":
+        return pick(decision, 0, values)
+    if kind == "tuple":
+        sizes = {len(value) for value in values}
+        if len(sizes) > 1 or not all(is_static(item) for value in values for item in value):
+            raise problem(
+                "E210",
+                f"the tuples that `?{tree.name.id}` offers must be numbers, equally many in each",
+                tree.source,
+                help="write tuples of one length",
+            )
+        return tuple([pick(decision, 0, column) for column in zip(*values, strict=True)])
+    return _choice(world, decision, 0, tree, values)
+
+
+def _choice(
+    world: Elaboration, decision: Decision, slot: int, tree: s.Decide, values: tuple[Node, ...]
+) -> Node:
+    try:
+        node = choice(decision, slot, values)
+    except Misfit as misfit:
+        raise misfit_problem(
+            world, misfit, f"?{tree.name.id}", tree.source.span, values
+        ) from None
+    world.note_span(node, tree.span)
+    return node
+
+
+def _several(
+    world: Elaboration,
+    tree: s.Decide,
+    scope: Scope,
+    place: Place,
+    labels: tuple[str, ...],
+    values: tuple[Any, ...],
+) -> Any:
+    assert tree.take is not None and not isinstance(tree.take, str)
+    take = whole_of(evaluate(world, tree.take, scope, place.inner), tree.take)
+    if take < 1 or (take > len(values) and not tree.repeats):
+        raise problem(
+            "E211",
+            f"`?{tree.name.id}` cannot take {take} of {len(values)} candidates",
+            tree,
+            help="take fewer, offer more, or allow `repeats`",
+        )
+    if take == len(values) and not tree.repeats:
+        return Many(tuple(zip(labels, values, strict=True)))
+    key = _key(place, tree.name.id)
+    decision = _register(world, KOf(key, labels, take, tree.repeats), tree, values)
+    items = [
+        (f"{tree.name.id}.{slot}", _choice(world, decision, slot, tree, values))
+        for slot in range(take)
+    ]
+    return Many(tuple(items))
+
+
+def _some(
+    world: Elaboration, tree: s.Decide, place: Place, labels: tuple[str, ...], values: tuple[Any, ...]
+) -> Any:
+    if len(values) == 1:
+        return Many(((labels[0], values[0]),))
+    decision = _register(world, SomeOf(_key(place, tree.name.id), labels), tree, values)
+    items: list[tuple[str, Any]] = []
+    for index, value in enumerate(values):
+        node = maybe(decision, index, value)
+        world.note_span(node, tree.span)
+        items.append((labels[index], node))
+    return Many(tuple(items))

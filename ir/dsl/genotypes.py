@@ -1,0 +1,257 @@
+"""Genotype files: read against their space, written in the one layout."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from ..decisions import Decision, Setting, UnknownLabel
+from ..diagnostics import Diagnostic, FusegraphError, Label, Span
+from ..genotype import Genotype
+from . import syntax as s
+from .context import nearest
+from .load import Program, load, read_source
+from .parse import parse
+
+Walk = Callable[[Callable[[Decision], Setting]], Mapping[str, Setting]]
+"""Settings of the reached decisions; the compiler knows how (`compiler.reach.walk`)."""
+
+
+def load_genotype(path: str | Path) -> tuple[Program, Genotype]:
+    """The genotype in a file, with the space that it names, which lies relative to it.
+
+    Raises FusegraphError: E106 no such file, E401 another space's digest, E402 to E406 settings
+    that do not belong.
+    """
+    text = read_source(path)
+    tree = _genotype_tree(parse(text, str(path)), str(path))
+    overrides = {setting.name.id: s.unparse(setting.value) for setting in tree.settings}
+    where = Path(path).parent / tree.space.value
+    try:
+        program = load(where, overrides)
+    except FusegraphError as error:
+        if [d.code for d in error.diagnostics] != ["E106"]:
+            raise
+        raise FusegraphError(
+            Diagnostic(
+                code="E407",
+                message=f'the space "{tree.space.value}" of this genotype is not there',
+                span=tree.space.span,
+                label=f"looked for {where}",
+                help="the path is relative to the genotype's file",
+            )
+        ) from None
+    return program, _read(tree, program)
+
+
+def parse_genotype(text: str, program: Program, file: str = "<genotype>") -> Genotype:
+    """The genotype in a text, against a space that is loaded already."""
+    return _read(_genotype_tree(parse(text, file), file), program)
+
+
+def is_genotype(text: str, file: str = "<text>") -> bool:
+    """Whether the text holds a genotype rather than a space."""
+    return any(isinstance(item, s.GenotypeTree) for item in parse(text, file).items)
+
+
+def _genotype_tree(tree: s.File, file: str) -> s.GenotypeTree:
+    for item in tree.items:
+        if isinstance(item, s.GenotypeTree):
+            return item
+    raise FusegraphError(
+        Diagnostic(
+            code="E207",
+            message="there is no genotype in this file",
+            span=Span(file, 1, 1, 1, 2),
+            help='write `genotype of "space.fuse" { … }` entries, or give the space where a space is asked for',
+        )
+    )
+
+
+def _entries(tree: s.GenotypeTree) -> Iterator[tuple[str, s.Entry]]:
+    """Every entry with its whole key."""
+    pending: list[tuple[str, s.Entry | s.ScopeTree]] = [("", e) for e in reversed(tree.entries)]
+    while pending:
+        prefix, item = pending.pop()
+        key = f"{prefix}.{item.path.text}" if prefix else item.path.text
+        if isinstance(item, s.Entry):
+            yield key, item
+        else:
+            pending += [(key, entry) for entry in reversed(item.entries)]
+
+
+def _read(tree: s.GenotypeTree, program: Program) -> Genotype:
+    space = program.graph
+    errors: list[Diagnostic] = []
+    settings: dict[str, Setting] = {}
+    spans: dict[str, Span] = {}
+    for key, entry in _entries(tree):
+        decision = space.decisions.get(key)
+        if decision is None:
+            errors.append(_unknown_decision(key, entry, program))
+        elif key in settings:
+            errors.append(
+                Diagnostic(
+                    code="E406", message=f"`{key}` is settled twice", span=entry.span,
+                    causes=(Label(spans[key], "first here"),), help="keep one of the lines",
+                )  # fmt: skip
+            )
+        else:
+            spans[key] = entry.span
+            setting = _setting(decision, entry, program, errors)
+            if setting is not None:
+                settings[key] = setting
+    if tree.pin is not None and tree.pin.value != space.digest:
+        errors.insert(0, _other_space(tree, tree.pin, program))
+    if errors:
+        raise FusegraphError(errors)
+    return _completed(tree, program, settings, spans)
+
+
+def _unknown_decision(key: str, entry: s.Entry, program: Program) -> Diagnostic:
+    close = nearest(key, program.graph.decisions)
+    return Diagnostic(
+        code="E402",
+        message=f"`{program.graph.name}` has no decision `{key}`",
+        span=entry.path.span,
+        label=f"did you mean `{close}`?" if close else "not open there",
+        help=f"write `{close}`" if close else "`fusegraph count --decisions` lists them",
+    )
+
+
+def _setting(
+    decision: Decision, entry: s.Entry, program: Program, errors: list[Diagnostic]
+) -> Setting | None:
+    value = entry.value
+    trees: Sequence[s.Tree] = value.items if isinstance(value, s.Labels) else (value,)
+    labels = [s.unparse(tree) for tree in trees]
+    where = program.decision_spans.get(decision.key)
+    causes = (Label(where, f"offers {', '.join(decision.labels[:12])}"),) if where else ()
+    try:
+        setting = decision.parse(labels)
+    except UnknownLabel as error:
+        label = str(error)
+        span = trees[labels.index(label)].span
+        close = nearest(label, decision.labels)
+        errors.append(
+            Diagnostic(
+                code="E403",
+                message=f"`{decision.key}` does not offer `{label}`",
+                span=span,
+                label=f"did you mean `{close}`?" if close else "not a candidate",
+                causes=causes,
+                help=f"write one of {', '.join(decision.labels[:12])}",
+            )
+        )
+        return None
+    if not decision.admits(setting):
+        errors.append(
+            Diagnostic(
+                code="E404",
+                message=f"`{decision.key}` cannot be settled as {{{', '.join(labels)}}}",
+                span=value.span,
+                label=f"{len(labels)} given",
+                causes=causes,
+                help=f"it takes {_wants(decision)}",
+            )
+        )
+        return None
+    return setting
+
+
+def _wants(decision: Decision) -> str:
+    from ..decisions import KOf, SomeOf
+
+    if isinstance(decision, KOf):
+        return f"{decision.take} candidates{'' if decision.repeats else ', all different'}"
+    return "one or more candidates, each once" if isinstance(decision, SomeOf) else "one candidate"
+
+
+def _other_space(tree: s.GenotypeTree, pin: s.String, program: Program) -> Diagnostic:
+    digest = program.graph.digest
+    return Diagnostic(
+        code="E401",
+        message=f'this genotype was made for another version of "{tree.space.value}"',
+        span=pin.span,
+        label=f"the space is {digest} now",
+        notes=("the space, its constants or its decisions have changed since",),
+        help="if the genotype still says what you mean, pin it to the space as it is: "
+        f'`@ "{digest}"`',
+    )
+
+
+def _completed(
+    tree: s.GenotypeTree, program: Program, settings: Mapping[str, Setting], spans: Mapping[str, Span]
+) -> Genotype:
+    """Exactly the decisions that are reached: none missing (E405), none too many (E408)."""
+    from ..reach import walk
+
+    missing: list[Decision] = []
+
+    def known(decision: Decision) -> Setting:
+        if decision.key not in settings:
+            missing.append(decision)
+            return next(decision.settings())
+        return settings[decision.key]
+
+    reached = walk(program.graph, known)
+    errors: list[Diagnostic] = []
+    for decision in missing:
+        where = program.decision_spans.get(decision.key)
+        errors.append(
+            Diagnostic(
+                code="E405",
+                message=f"`{decision.key}` is not settled",
+                span=tree.space.span,
+                label="in this genotype",
+                causes=(Label(where, "open here"),) if where else (),
+                help=f"add `{decision.key} = …`, one of {', '.join(decision.labels[:12])}",
+            )
+        )
+    for key, span in spans.items():
+        if key not in reached and not missing:
+            errors.append(
+                Diagnostic(
+                    code="E408",
+                    message=f"`{key}` is settled, but nothing reaches it",
+                    span=span,
+                    label="decides nothing in this network",
+                    help="remove the line, or settle what leads there",
+                )
+            )
+    if errors:
+        raise FusegraphError(errors)
+    return Genotype.of(program.graph.digest, reached)
+
+
+# ── writing ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _natural(text: str) -> list[tuple[int, str | int]]:
+    parts = re.split(r"(\d+)", text)
+    return [(1, int(p)) if p.isdigit() else (0, p) for p in parts]
+
+
+def _scope_of(key: str) -> tuple[str, str]:
+    scope, _, name = key.rpartition(".")
+    return scope, name
+
+
+def format_genotype(genotype: Genotype, program: Program, space_path: str | None = None) -> str:
+    """The file of a genotype: one scope a line, scopes in natural order, pinned to its space."""
+    decisions = program.graph.decisions
+    scopes: dict[str, list[str]] = {}
+    for key, setting in genotype.items:
+        scope, name = _scope_of(key)
+        scopes.setdefault(scope, []).append(f"{name} = {decisions[key].format(setting)}")
+    path = space_path if space_path is not None else Path(program.file).name
+    given = ", ".join(f"{name}={text}" for name, text in sorted(program.overrides.items()))
+    head = f'genotype of "{path}"' + (f" with {given}" if given else "")
+    lines = ["fuse 1", f'{head} @ "{genotype.space}"']
+    for scope in sorted(scopes, key=_natural):
+        if scope:
+            lines.append(f"{scope} {{ {', '.join(scopes[scope])} }}")
+        else:
+            lines += scopes[scope]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,303 @@
+"""Files to programs: read, resolve `use`, elaborate, check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from ..diagnostics import Diagnostic, FusegraphError, Label, Span
+from ..graph import Graph, Node, everything, graph
+from . import syntax as s
+from .context import Elaboration, Problem, Silent, nearest, problem, unknown
+from .expressions import Place, evaluate
+from .parse import LONGEST_FILE, parse
+from .statements import run_space_body
+from .values import CellDef, Scope
+
+MOST_FILES = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A space with all that its file says beyond the graph: where everything stands.
+
+    `overrides` are the values given for its constants (`--set`), `constants` all of them.
+    """
+
+    graph: Graph
+    file: str
+    sources: Mapping[str, str]
+    spans: Mapping[Node, Span]
+    decision_spans: Mapping[str, Span]
+    constants: Mapping[str, Any]
+    overrides: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+class Library:
+    """The files that one program is made of; each is read once, and none outside its root."""
+
+    def __init__(self, root: Path | None) -> None:
+        self.root = root
+        self.sources: dict[str, str] = {}
+        self._scopes: dict[str, Scope] = {}
+        self._loading: list[str] = []
+
+    def cells(self, use: s.Use, importer: str) -> Scope:
+        """The scope of the file that `use` names. Raises Problem (E203, E209)."""
+        where, text = self._read(use, importer)
+        if where in self._loading:
+            raise problem(
+                "E209",
+                f'"{use.path.value}" imports itself',
+                use.path,
+                " -> ".join([*self._loading, where]),
+                help="move what both need into a third file",
+            )
+        if where not in self._scopes:
+            if len(self.sources) >= MOST_FILES:
+                raise problem("E501", f"more than {MOST_FILES} files are imported", use.path, help="merge some")
+            self.sources[where] = text
+            self._loading.append(where)
+            self._scopes[where] = file_scope(parse(text, where), where, self)
+            self._loading.pop()
+        return self._scopes[where]
+
+    def _read(self, use: s.Use, importer: str) -> tuple[str, str]:
+        name = use.path.value
+        if not name.endswith(".fuse"):
+            name += ".fuse"
+        parts = name.split("/")
+        if name.startswith("std/") and ".." not in parts:
+            resource = files("fusegraph.ir").joinpath(name)
+            if resource.is_file():
+                return name, resource.read_text(encoding="utf-8")
+            raise self._missing(use, f"the standard library has no `{use.path.value}`", _standard())
+        if self.root is None:
+            raise self._missing(use, "a text that is no file imports only the standard library", [])
+        path = (Path(importer).parent / name).resolve()
+        if not path.is_relative_to(self.root):
+            raise problem(
+                "E203",
+                f'"{use.path.value}" lies outside the folder of the program',
+                use.path,
+                help="imports stay below the folder of the file that is loaded",
+            )
+        try:
+            if path.stat().st_size > LONGEST_FILE:
+                raise problem("E103", f'"{name}" is too long', use.path, help="split it")
+            return str(Path(importer).parent / name), path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            beside = [p.stem for p in path.parent.glob("*.fuse")] if path.parent.is_dir() else []
+            raise self._missing(use, f"there is no file `{name}`", beside) from None
+
+    def _missing(self, use: s.Use, message: str, known: list[str]) -> Problem:
+        close = nearest(use.path.value, known)
+        return problem(
+            "E203",
+            message,
+            use.path,
+            f'did you mean "{close}"?' if close else "not found",
+            help=f'write "{close}"' if close else "check the path; it is relative to this file",
+        )
+
+
+def _standard() -> list[str]:
+    folder = files("fusegraph.ir").joinpath("std")
+    return [f"std/{p.name.removesuffix('.fuse')}" for p in folder.iterdir() if p.name.endswith(".fuse")]
+
+
+def file_scope(tree: s.File, file: str, library: Library) -> Scope:
+    """The cells that a file defines and imports."""
+    scope = Scope("file", file)
+    for item in tree.items:
+        if isinstance(item, s.Use):
+            theirs = library.cells(item, file)
+            for name in item.names:
+                found = theirs.values.get(name.id)
+                if found is None:
+                    known = list(theirs.values)
+                    raise unknown(
+                        "E203", f'cell in "{item.path.value}"', name, known,
+                        f"it has {', '.join(sorted(known))}",
+                    )  # fmt: skip
+                _define_once(scope, name, found)
+        elif isinstance(item, s.CellTree):
+            _define_once(scope, item.name, CellDef(item, scope))
+    return scope
+
+
+def _define_once(scope: Scope, name: s.Name, value: Any) -> None:
+    if name.id in scope.values:
+        raise problem(
+            "E202",
+            f"`{name.id}` is defined twice",
+            name,
+            "again here",
+            causes=(Label(scope.spans[name.id], "first here"),),
+            help="give one of them another name",
+        )
+    scope.values[name.id] = value
+    scope.spans[name.id] = name.span
+
+
+def read_source(path: str | Path) -> str:
+    """The text of a file. Raises FusegraphError (E106) where it cannot be read."""
+    try:
+        if Path(path).stat().st_size > 4 * LONGEST_FILE:
+            raise FusegraphError(
+                Diagnostic(
+                    code="E103", message=f"the file has more than {LONGEST_FILE} characters",
+                    place=str(path), help="split it with `use`, or write parts with `for`",
+                )
+            )  # fmt: skip
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or "it cannot be read"
+        raise FusegraphError(
+            Diagnostic(code="E106", message=f"cannot read the file: {reason.lower()}", place=str(path), help="check the path")
+        ) from None  # fmt: skip
+    except UnicodeDecodeError:
+        raise FusegraphError(
+            Diagnostic(code="E106", message="this is not a text file in UTF-8", place=str(path), help="save it as UTF-8")
+        ) from None  # fmt: skip
+
+
+def load(path: str | Path, overrides: Mapping[str, str] | None = None) -> Program:
+    """The program in a `.fuse` file. `overrides` are texts for constants of the space.
+
+    Raises FusegraphError with all that is wrong with it.
+    """
+    text = read_source(path)
+    return _program(text, str(path), Library(Path(path).resolve().parent), overrides or {})
+
+
+def loads(text: str, overrides: Mapping[str, str] | None = None, file: str = "<text>") -> Program:
+    """The program in a text, which imports the standard library only."""
+    return _program(text, file, Library(None), overrides or {})
+
+
+def _program(text: str, file: str, library: Library, overrides: Mapping[str, str]) -> Program:
+    library.sources[file] = text
+    tree = parse(text, file)
+    spaces = [item for item in tree.items if isinstance(item, s.SpaceTree)]
+    world = Elaboration()
+    try:
+        scope = file_scope(tree, file, library)
+        if len(spaces) != 1:
+            raise _not_one_space(tree, spaces, file)
+        space = spaces[0]
+        world.overrides = {k: _override(k, v) for k, v in overrides.items()}
+        inner = Scope("space", file, scope)
+        run_space_body(world, space, inner)
+        _check_overrides(world, space)
+    except Problem as error:
+        world.diagnostics.append(error.diagnostic)
+        raise FusegraphError(world.diagnostics) from None
+    except Silent:
+        raise FusegraphError(world.diagnostics) from None
+    except RecursionError:
+        raise FusegraphError(
+            Diagnostic(code="E104", message="an expression is nested too deep", place=file, help="name its inner parts")
+        ) from None  # fmt: skip
+    if not world.outputs and not world.diagnostics:
+        world.diagnostics.append(
+            Diagnostic(
+                code="E207", message=f"`{space.name.id}` has no output", span=space.name.span,
+                help="end it with `output name = …`",
+            )  # fmt: skip
+        )
+    if not world.diagnostics:
+        _check_tied_weights(world)
+    if world.diagnostics:
+        raise FusegraphError(world.diagnostics)
+    made = graph(space.name.id, world.inputs, list(world.outputs.items()), world.requires)
+    spans = {k: v for k, v in world.decision_spans.items() if k in made.decisions}
+    return Program(
+        made, file, library.sources, world.spans, spans, world.constants, dict(overrides)
+    )
+
+
+def _not_one_space(tree: s.File, spaces: list[s.SpaceTree], file: str) -> Problem:
+    if spaces:
+        return problem(
+            "E202",
+            "a file holds one space",
+            spaces[1].name,
+            "a second one",
+            causes=(Label(spaces[0].name.span, "the first one"),),
+            help="put each space in a file of its own",
+        )
+    held = "a genotype" if any(isinstance(i, s.GenotypeTree) for i in tree.items) else "no space"
+    return problem(
+        "E207",
+        f"there is no space in this file: it holds {held}",
+        Span(file, 1, 1, 1, 2),
+        help="write `space name { … }`" if held == "no space" else "name the file of its space",
+    )
+
+
+def _override(name: str, text: str) -> Any:
+    """The value of `--set name=text`: a static expression."""
+    where = f"--set {name}={text}"
+    try:
+        tree = parse(f"fuse 1\nspace s {{ let {name} = {text} }}", where)
+        (space,) = (item for item in tree.items if isinstance(item, s.SpaceTree))
+        (statement,) = space.body
+        assert isinstance(statement, s.Let)
+        return evaluate(Elaboration(), statement.value, Scope("space", where), Place("", False))
+    except (FusegraphError, Problem, Silent, ValueError):
+        raise FusegraphError(
+            Diagnostic(
+                code="E213",
+                message=f"`{text}` is no value for the constant `{name}`",
+                place=where,
+                help="write a number, a tuple or a text in quotes, such as `--set C=256`",
+            )
+        ) from None
+
+
+def _check_overrides(world: Elaboration, space: s.SpaceTree) -> None:
+    known = [i.name.id for i in space.body if isinstance(i, s.Let)]
+    for name in world.overrides:
+        if name not in known:
+            close = nearest(name, known)
+            raise Problem(
+                Diagnostic(
+                    code="E213",
+                    message=f"`{space.name.id}` has no constant `{name}`",
+                    span=space.name.span,
+                    label=f"its constants are {', '.join(known) or 'none'}",
+                    help=f"did you mean `{close}`?" if close else "`let` defines constants",
+                )
+            )
+
+
+def _check_tied_weights(world: Elaboration) -> None:
+    """The same key means the same weights, so their shapes must be the same (E308)."""
+    owners: dict[str, Node] = {}
+    for node in everything(world.outputs.values()):
+        if not node.key or node.op.weights is None:
+            continue
+        first = owners.setdefault(node.key, node)
+        if first.op is node.op and first.weights == node.weights:
+            continue
+        span = world.spans.get(node)
+        where = world.spans.get(first)
+        world.report(
+            Diagnostic(
+                code="E308",
+                message=f"the shared weights of `{node.key}` cannot serve both of its uses",
+                span=span,
+                label=_weights_text(node),
+                causes=(Label(where, _weights_text(first)),) if where is not None else (),
+                help="bring both inputs to one size, or use two ops with weights of their own",
+            )
+        )
+
+
+def _weights_text(node: Node) -> str:
+    shapes = ", ".join(f"{w.name} ({', '.join(map(str, w.shape))})" for w in node.weights)
+    return f"`{node.op.name}` with {shapes}"

@@ -1,0 +1,354 @@
+"""Text to syntax tree, by lark; what does not parse becomes a diagnostic."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Any, cast
+
+import lark
+from lark.tree import Meta
+
+from ..diagnostics import Diagnostic, Edit, FusegraphError, Span
+from . import syntax as s
+
+VERSION = 1
+LONGEST_FILE = 1_000_000
+"""Characters in a file."""
+DEEPEST = 100
+"""Levels of nesting in an expression or of blocks."""
+
+
+@cache
+def _parser() -> lark.Lark:
+    grammar = (files(__package__ or __name__) / "grammar.lark").read_text(encoding="utf-8")
+    return lark.Lark(grammar, parser="lalr", propagate_positions=True, maybe_placeholders=True)
+
+
+def parse(text: str, file: str = "<text>") -> s.File:
+    """The syntax tree of a `.fuse` file. Raises FusegraphError (E101 to E105)."""
+    if len(text) > LONGEST_FILE:
+        raise FusegraphError(
+            Diagnostic(
+                code="E103",
+                message=f"the file has {len(text)} characters, more than {LONGEST_FILE}",
+                place=file,
+                help="split it with `use`, or write repeated parts with `for`",
+            )
+        )
+    _refuse_deep_nesting(text, file)
+    try:
+        tree = _parser().parse(text)
+    except lark.UnexpectedInput as error:
+        raise FusegraphError(_syntax_error(error, text, file)) from None
+    result = cast("s.File", _Builder(file).transform(tree))
+    version = result.version
+    if version.text != str(VERSION):
+        raise FusegraphError(
+            Diagnostic(
+                code="E102",
+                message=f"this file is of version {version.text}; version {VERSION} is known here",
+                span=version.span,
+                label=f"expected {VERSION}",
+                help="install a fusegraph that knows this version, or write `fuse 1`",
+                edit=Edit(version.span, str(VERSION)),
+            )
+        )
+    return result
+
+
+_PAIRS = {"(": ")", "[": "]", "{": "}"}
+
+
+def _refuse_deep_nesting(text: str, file: str) -> None:
+    """Brackets deeper than DEEPEST are refused before anything recurses into them."""
+    depth = 0
+    for number, line in enumerate(text.splitlines(), 1):
+        code = line.split("#", 1)[0] if '"' not in line else line
+        for column, character in enumerate(code, 1):
+            if character in "([{":
+                depth += 1
+                if depth > DEEPEST:
+                    span = Span(file, number, column, number, column + 1)
+                    raise FusegraphError(
+                        Diagnostic(
+                            code="E104",
+                            message=f"brackets are nested more than {DEEPEST} deep",
+                            span=span,
+                            label="this one is too deep",
+                            help="name the inner parts",
+                        )
+                    )
+            elif character in ")]}":
+                depth -= 1
+
+
+_SHOWN = {
+    "LBRACE": "`{`", "RBRACE": "`}`", "LPAR": "`(`", "RPAR": "`)`", "LSQB": "`[`", "RSQB": "`]`",
+    "COMMA": "`,`", "EQUAL": "`=`", "COLON": "`:`", "SEMICOLON": "`;`", "QMARK": "`?`",
+    "NAME": "a name", "NUMBER": "a number", "INT": "a number", "STRING": "a text in quotes",
+    "__ANON_0": "`->`", "__ANON_1": "`..`", "$END": "the end of the file", "DOT": "`.`",
+    "AT": "`@`", "LESSTHAN": "`<`",
+}  # fmt: skip
+_OPERATORS = {"PLUS", "MINUS", "STAR", "SLASH", "DOUBLE_SLASH", "PERCENT", "POWER", "RELATION"}
+
+
+def _expected(names: set[str]) -> str:
+    shown: list[str] = []
+    for name in sorted(names):
+        if name in _OPERATORS:
+            text = "an operator"
+        else:
+            text = _SHOWN.get(name, f"`{name.lower()}`")
+        if text not in shown:
+            shown.append(text)
+    if len(shown) > 6:
+        return ""
+    return f"expected {', '.join(shown[:-1]) + ' or ' if len(shown) > 1 else ''}{shown[-1]}"
+
+
+def _syntax_error(error: lark.UnexpectedInput, text: str, file: str) -> Diagnostic:
+    lines = text.splitlines() or [""]
+    if isinstance(error, lark.UnexpectedCharacters):
+        span = Span(file, error.line, error.column, error.line, error.column + 1)
+        character = text[error.pos_in_stream or 0]
+        if character == '"':
+            return Diagnostic(
+                code="E105",
+                message="this text has no closing quote",
+                span=span,
+                label="opened here",
+                help='close it with `"` on the same line',
+            )
+        return Diagnostic(
+            code="E101",
+            message=f"`{character}` has no meaning here",
+            span=span,
+            label=_expected(set(error.allowed or ())) or "not part of the language",
+            help="remove it",
+        )
+    token = getattr(error, "token", None)
+    expected = cast("set[str]", getattr(error, "accepts", None) or getattr(error, "expected", set()))
+    if isinstance(error, lark.UnexpectedEOF) or token is None or token.type == "$END":
+        last = len(lines)
+        column = len(lines[-1]) + 1
+        return Diagnostic(
+            code="E101",
+            message="the file ends too early",
+            span=Span(file, last, column, last, column + 1),
+            label=_expected(expected),
+            help="close what is open, or write what is missing",
+        )
+    span = Span(file, token.line, token.column, token.end_line, token.end_column)
+    help = "see `fusegraph explain E101` for the shape of each statement"
+    if token.line == 1 and token.column == 1:
+        help = "the first line of every file is `fuse 1`"
+    elif "NAME" in expected and str(token).isidentifier():
+        help = f"`{token}` is a word of the language and cannot be a name; choose another"
+    return Diagnostic(
+        code="E101",
+        message=f"`{token}` was not expected here",
+        span=span,
+        label=_expected(expected),
+        help=help,
+    )
+
+
+class _Builder(lark.Transformer[Any, Any]):
+    """Rules to syntax: one method a rule, named after it."""
+
+    def __init__(self, file: str) -> None:
+        super().__init__(visit_tokens=False)
+        self._file = file
+
+    def _call_userfunc(self, tree: lark.Tree[Any], new_children: list[Any] | None = None) -> Any:
+        children = tree.children if new_children is None else new_children
+        return getattr(self, f"on_{tree.data}")(self._span(tree.meta), *children)
+
+    def _span(self, meta: Meta) -> Span:
+        if meta.empty:
+            return Span(self._file, 1, 1, 1, 1)
+        return Span(self._file, meta.line, meta.column, meta.end_line, meta.end_column)
+
+    def _name(self, token: lark.Token) -> s.Name:
+        return s.Name(self._token_span(token), str(token))
+
+    def _string(self, token: lark.Token) -> s.String:
+        return s.String(self._token_span(token), str(token)[1:-1])
+
+    def _token_span(self, token: Any) -> Span:
+        return Span(self._file, token.line, token.column, token.end_line, token.end_column)
+
+    def on_start(self, span: Span, version: lark.Token, *items: Any) -> s.File:
+        number = s.Number(self._token_span(version), str(version))
+        return s.File(span, number, items)
+
+    def on_use(self, span: Span, path: lark.Token, *names: lark.Token) -> s.Use:
+        return s.Use(span, self._string(path), tuple(map(self._name, names)))
+
+    def on_space(self, span: Span, name: lark.Token, body: Any) -> s.SpaceTree:
+        return s.SpaceTree(span, self._name(name), body)
+
+    def on_cell(
+        self, span: Span, name: lark.Token, operands: Any, attributes: Any, result: Any, body: Any
+    ) -> s.CellTree:
+        return s.CellTree(span, self._name(name), operands or (), attributes or (), result, body)
+
+    def on_operands(self, span: Span, *items: Any) -> tuple[Any, ...]:
+        return items
+
+    def on_operand(self, span: Span, name: lark.Token, star: Any, type: Any) -> s.Operand:
+        return s.Operand(span, self._name(name), star is not None, type)
+
+    def on_star(self, span: Span, *_: Any) -> bool:
+        return True
+
+    def on_attributes(self, span: Span, *items: Any) -> tuple[Any, ...]:
+        return items
+
+    def on_attribute(
+        self, span: Span, name: lark.Token, kind: lark.Token, default: Any
+    ) -> s.Attribute:
+        return s.Attribute(span, self._name(name), self._name(kind), default)
+
+    def on_type(self, span: Span, dtype: lark.Token, *sizes: Any) -> s.TypeTree:
+        return s.TypeTree(span, self._name(dtype), sizes)
+
+    def on_block(self, span: Span, *statements: Any) -> tuple[Any, ...]:
+        return statements
+
+    def on_dim(self, span: Span, *names: lark.Token) -> s.Dim:
+        return s.Dim(span, tuple(map(self._name, names)))
+
+    def on_let(self, span: Span, name: lark.Token, value: Any) -> s.Let:
+        return s.Let(span, self._name(name), value)
+
+    def on_share(self, span: Span, name: lark.Token, value: Any) -> s.Share:
+        return s.Share(span, self._name(name), value)
+
+    def on_input(self, span: Span, target: Any, type: Any) -> s.Input:
+        return s.Input(span, target, type)
+
+    def on_output(self, span: Span, name: lark.Token, value: Any) -> s.Output:
+        return s.Output(span, self._name(name), value)
+
+    def on_for(self, span: Span, name: lark.Token, values: Any, body: Any) -> s.For:
+        return s.For(span, self._name(name), values, body)
+
+    def on_range(self, span: Span, first: Any, last: Any) -> s.Interval:
+        return s.Interval(span, first, last)
+
+    def on_return(self, span: Span, value: Any) -> s.Return:
+        return s.Return(span, value)
+
+    def on_require(self, span: Span, left: Any, relation: lark.Token, right: Any) -> s.Require:
+        return s.Require(span, left, str(relation), right, None)
+
+    def on_require_range(self, span: Span, left: Any, first: Any, last: Any) -> s.Require:
+        return s.Require(span, left, "in", first, last)
+
+    def on_assign(self, span: Span, target: Any, value: Any) -> s.Assign:
+        return s.Assign(span, target, value)
+
+    def on_target(self, span: Span, name: lark.Token, *indices: Any) -> s.Target:
+        return s.Target(span, self._name(name), indices)
+
+    def on_binary(self, span: Span, left: Any, operator: lark.Token, right: Any) -> s.Binary:
+        return s.Binary(span, str(operator), left, right)
+
+    def on_negative(self, span: Span, _: lark.Token, value: Any) -> s.Negative:
+        return s.Negative(span, value)
+
+    def on_call(self, span: Span, function: Any, arguments: Any) -> s.Call:
+        given: tuple[Any, ...] = arguments or ()
+        plain = tuple([a for a in given if not isinstance(a, s.Keyword)])
+        return s.Call(span, function, plain, tuple([a for a in given if isinstance(a, s.Keyword)]))
+
+    def on_arguments(self, span: Span, *items: Any) -> tuple[Any, ...]:
+        return items
+
+    def on_keyword(self, span: Span, name: lark.Token, value: Any) -> s.Keyword:
+        return s.Keyword(span, self._name(name), value)
+
+    def on_index(self, span: Span, base: Any, selector: Any) -> s.Index:
+        return s.Index(span, base, selector)
+
+    def on_all(self, span: Span, *_: Any) -> s.All:
+        return s.All(span)
+
+    def on_below(self, span: Span, limit: Any) -> s.Below:
+        return s.Below(span, limit)
+
+    def on_span(self, span: Span, first: Any, last: Any) -> s.Interval:
+        return s.Interval(span, first, last)
+
+    def on_interval(self, span: Span, first: Any, last: Any) -> s.Interval:
+        return s.Interval(span, first, last)
+
+    def on_number(self, span: Span, token: lark.Token) -> s.Number:
+        return s.Number(span, str(token))
+
+    def on_string(self, span: Span, token: lark.Token) -> s.String:
+        return self._string(token)
+
+    def on_name(self, span: Span, token: lark.Token) -> s.Name:
+        return self._name(token)
+
+    def on_group(self, span: Span, value: Any) -> s.Group:
+        return s.Group(span, value)
+
+    def on_tuple(self, span: Span, *items: Any) -> s.Tuple:
+        return s.Tuple(span, tuple([item for item in items if item is not None]))
+
+    def on_candidates(self, span: Span, *items: Any) -> s.Candidates:
+        return s.Candidates(span, items)
+
+    def on_family(self, span: Span, name: lark.Token, *selectors: Any) -> s.Expression:
+        tree: s.Expression = self._name(name)
+        for selector in selectors:
+            tree = s.Index(span, tree, selector)
+        return tree
+
+    def on_decide(self, span: Span, name: lark.Token, source: Any, repeats: Any) -> s.Decide:
+        return s.Decide(span, self._name(name), None, source, repeats is not None)
+
+    def on_decide_some(self, span: Span, name: lark.Token, source: Any) -> s.Decide:
+        return s.Decide(span, self._name(name), "some", source, False)
+
+    def on_decide_k(
+        self, span: Span, name: lark.Token, take: Any, source: Any, repeats: Any
+    ) -> s.Decide:
+        return s.Decide(span, self._name(name), take, source, repeats is not None)
+
+    def on_take(self, span: Span, token: lark.Token) -> s.Expression:
+        if token.type == "INT":
+            return s.Number(span, str(token))
+        return self._name(token)
+
+    def on_repeats(self, span: Span, *_: Any) -> bool:
+        return True
+
+    def on_genotype(self, span: Span, space: lark.Token, *rest: Any) -> s.GenotypeTree:
+        settings = tuple([r for r in rest if isinstance(r, s.Keyword)])
+        pins = [r for r in rest if isinstance(r, lark.Token)]
+        entries = tuple([r for r in rest if isinstance(r, (s.Entry, s.ScopeTree))])
+        pin = self._string(pins[0]) if pins else None
+        return s.GenotypeTree(span, self._string(space), settings, pin, entries)
+
+    def on_setting(self, span: Span, name: lark.Token, value: Any) -> s.Keyword:
+        return s.Keyword(span, self._name(name), value)
+
+    def on_scope(self, span: Span, path: Any, *entries: Any) -> s.ScopeTree:
+        return s.ScopeTree(span, path, entries)
+
+    def on_entry(self, span: Span, path: Any, value: Any) -> s.Entry:
+        return s.Entry(span, path, value)
+
+    def on_labels(self, span: Span, *items: Any) -> s.Labels:
+        return s.Labels(span, tuple([item for item in items if item is not None]))
+
+    def on_path(self, span: Span, *steps: str) -> s.Path:
+        return s.Path(span, ".".join(steps))
+
+    def on_step(self, span: Span, name: lark.Token, *indices: lark.Token) -> str:
+        return str(name) + "".join(f"[{i}]" for i in indices)

@@ -1,0 +1,326 @@
+"""The syntax tree: what a `.fuse` file says, with the span of everything, before it means anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+from ..diagnostics import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """What every part has: its place in the file."""
+
+    span: Span
+
+    def parts(self) -> Iterator[Tree]:
+        """The trees directly below this one."""
+        for item in fields(self):
+            value = getattr(self, item.name)
+            values: tuple[Any, ...] = value if isinstance(value, tuple) else (value,)  # pyright: ignore[reportUnknownVariableType]
+            for part in values:
+                if isinstance(part, Tree):
+                    yield part
+
+
+# ── expressions ──────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Number(Tree):
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class String(Tree):
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Name(Tree):
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class All(Tree):
+    """`[*]`: every member."""
+
+
+@dataclass(frozen=True, slots=True)
+class Below(Tree):
+    """`[<n]`: every member with an index below n."""
+
+    limit: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Interval(Tree):
+    """`first..last`, both included: members of a family, or numbers among candidates."""
+
+    first: Expression
+    last: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Index(Tree):
+    base: Expression
+    selector: Expression | All | Below | Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Keyword(Tree):
+    name: Name
+    value: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Tree):
+    function: Expression
+    arguments: tuple[Expression, ...]
+    keywords: tuple[Keyword, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Binary(Tree):
+    operator: str
+    left: Expression
+    right: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Negative(Tree):
+    value: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Group(Tree):
+    """An expression in parentheses."""
+
+    value: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Tuple(Tree):
+    items: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates(Tree):
+    """`{a, b, x[*], 1..4}`."""
+
+    items: tuple[Expression | Interval, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decide(Tree):
+    """`?name of …`; `take` is None for one, "some" for a subset, an expression for k."""
+
+    name: Name
+    take: Expression | str | None
+    source: Expression | Candidates
+    repeats: bool
+
+
+Expression = (
+    Number | String | Name | Index | Call | Binary | Negative | Group | Tuple | Decide
+)  # fmt: skip
+
+# ── statements and items ─────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class TypeTree(Tree):
+    dtype: Name
+    sizes: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Target(Tree):
+    name: Name
+    indices: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dim(Tree):
+    names: tuple[Name, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Let(Tree):
+    name: Name
+    value: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Share(Tree):
+    name: Name
+    value: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Input(Tree):
+    target: Target
+    type: TypeTree
+
+
+@dataclass(frozen=True, slots=True)
+class Output(Tree):
+    name: Name
+    value: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class For(Tree):
+    name: Name
+    values: Interval | Candidates
+    body: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Return(Tree):
+    value: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Require(Tree):
+    """`require left relation right`, or `require left in right .. last`."""
+
+    left: Expression
+    relation: str
+    right: Expression
+    last: Expression | None
+
+
+@dataclass(frozen=True, slots=True)
+class Assign(Tree):
+    target: Target
+    value: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Operand(Tree):
+    name: Name
+    variadic: bool
+    type: TypeTree | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute(Tree):
+    name: Name
+    kind: Name
+    default: Expression | None
+
+
+@dataclass(frozen=True, slots=True)
+class CellTree(Tree):
+    name: Name
+    operands: tuple[Operand, ...]
+    attributes: tuple[Attribute, ...]
+    result: TypeTree | None
+    body: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Use(Tree):
+    path: String
+    names: tuple[Name, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceTree(Tree):
+    name: Name
+    body: tuple[Statement, ...]
+
+
+Statement = Dim | Let | Share | Input | Output | For | CellTree | Return | Require | Assign
+
+# ── genotypes ────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Path(Tree):
+    """`c[1].s[2]`: the key of a scope or of a decision."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Labels(Tree):
+    items: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Tree):
+    path: Path
+    value: Expression | Labels
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeTree(Tree):
+    path: Path
+    entries: tuple[Entry | ScopeTree, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GenotypeTree(Tree):
+    space: String
+    settings: tuple[Keyword, ...]
+    pin: String | None
+    entries: tuple[Entry | ScopeTree, ...]
+
+
+Item = Use | SpaceTree | CellTree | GenotypeTree
+
+
+@dataclass(frozen=True, slots=True)
+class File(Tree):
+    version: Number
+    items: tuple[Item, ...]
+
+
+def unparse(tree: Tree) -> str:
+    """An expression on one line in the one layout; labels of candidates are made so."""
+    match tree:
+        case Number(text=text):
+            return text
+        case String(value=value):
+            return f'"{value}"'
+        case Name(id=name):
+            return name
+        case All():
+            return "*"
+        case Below(limit=limit):
+            return f"<{unparse(limit)}"
+        case Interval(first=first, last=last):
+            return f"{unparse(first)}..{unparse(last)}"
+        case Index(base=base, selector=selector):
+            return f"{unparse(base)}[{unparse(selector)}]"
+        case Keyword(name=name, value=value):
+            return f"{name.id}={unparse(value)}"
+        case Call(function=function, arguments=arguments, keywords=keywords):
+            inner = ", ".join(map(unparse, (*arguments, *keywords)))
+            return f"{unparse(function)}({inner})"
+        case Binary(operator=operator, left=left, right=right):
+            return f"{unparse(left)} {operator} {unparse(right)}"
+        case Negative(value=value):
+            return f"-{unparse(value)}"
+        case Group(value=value):
+            return f"({unparse(value)})"
+        case Tuple(items=items):
+            return f"({', '.join(map(unparse, items))}{',' if len(items) == 1 else ''})"
+        case Candidates(items=items) | Labels(items=items):
+            return "{" + ", ".join(map(unparse, items)) + "}"
+        case Decide(name=name, take=take, source=source, repeats=repeats):
+            many = "" if take is None else f" {take if isinstance(take, str) else unparse(take)}"
+            tail = " repeats" if repeats else ""
+            return f"?{name.id}{many} of {unparse(source)}{tail}"
+        case TypeTree(dtype=dtype, sizes=sizes):
+            return f"{dtype.id}[{', '.join(map(unparse, sizes))}]"
+        case Target(name=name, indices=indices):
+            return name.id + "".join(f"[{unparse(i)}]" for i in indices)
+        case Path(text=text):
+            return text
+        case _:
+            raise TypeError(f"{type(tree).__name__} is not written on one line")
