@@ -1,40 +1,49 @@
 """How the key of a node becomes the name of its weights, the same in every backend.
 
-`h[1].linear` is the module `h.1.linear`, and its weight `h.1.linear.weight`. A part that a torch
-module already uses for something else, or that Python or a weight has taken, gets an underscore:
-`c.values` becomes `c.values_`, and so that no two keys meet, `c.values_` becomes `c.values__`.
+A key `c[1].s[2].linear` is the path `c.1.s.2.linear` of the `state_dict`. Two exceptions:
+
+1. A name that torch's modules or networks use themselves (`type`, `half`, `weight`), or a keyword
+   of Python, gets an underscore: `type` becomes `type_`, and so that no two meet, `type_` becomes
+   `type__`.
+2. A key that is not made of plain names and numbers is one name: `esc_` and the key, with `__`
+   for `_` and `_hex_` for any other sign that is neither a letter nor a digit.
 """
 
 from __future__ import annotations
 
 import re
-from keyword import iskeyword
+from functools import lru_cache
+from keyword import kwlist
 
-_MODULE = """
-    T_destination add_module append apply bfloat16 buffers call_super_init children clear compile
-    cpu cuda double dump_patches eval extend extra_repr float forward get_buffer get_extra_state
-    get_parameter get_submodule half insert ipu items keys load_state_dict modules mtia
-    named_buffers named_children named_modules named_parameters parameters pop
+_TORCH = """
+    T_destination add_module affine apply bfloat16 bias buffers call_super_init children compile
+    cpu cuda dilation double dump_patches elementwise_affine embedding_dim eps eval extra_repr
+    float forward from_pretrained get_buffer get_extra_state get_parameter get_submodule groups
+    half in_channels in_features inplace ipu kernel_size load_state_dict max_norm modules momentum
+    mtia named_buffers named_children named_modules named_parameters norm_type normalized_shape
+    num_batches_tracked num_channels num_embeddings num_features num_groups out_channels
+    out_features output_padding p padding padding_idx padding_mode parameters
     register_backward_hook register_buffer register_forward_hook register_forward_pre_hook
-    register_full_backward_hook register_full_backward_pre_hook
-    register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module
-    register_parameter register_state_dict_post_hook register_state_dict_pre_hook requires_grad
-    set_extra_state set_submodule share_memory state_dict to to_empty train training type update
-    values xpu zero_grad
+    register_full_backward_hook register_full_backward_pre_hook register_load_state_dict_post_hook
+    register_load_state_dict_pre_hook register_module register_parameter
+    register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ reset_parameters
+    reset_running_stats running_mean running_var scale_grad_by_freq set_extra_state set_submodule
+    share_memory sparse state_dict stride to to_empty track_running_stats train training
+    transposed type weight xpu zero_grad
 """
-_WEIGHTS = frozenset(("weight", "bias", "running_mean", "running_var", "num_batches_tracked"))
-RESERVED = frozenset(_MODULE.split()) | _WEIGHTS
-"""Parts that cannot name a submodule: attributes of torch's modules, and names of weights."""
+_NETWORK = "graph parameter_names run source"
+RESERVED = frozenset([*_TORCH.split(), *_NETWORK.split(), *kwlist])
+"""Names that cannot be those of a submodule: attributes of torch's modules and of networks."""
 
-_PARTS = re.compile(r"[^.\[\], ]+")
+_PLAIN = re.compile(r"[A-Za-z]\w*(\[(0|[1-9]\d*)\])*(\.[A-Za-z]\w*(\[(0|[1-9]\d*)\])*)*", re.ASCII)
 
 
 def state_name(key: str) -> str:
     """The path of the module that holds the weights of `key`: `h[1].linear` is `h.1.linear`.
 
-    Different keys have different names.
+    Different keys have different paths.
     """
-    return ".".join([_free(part) for part in _PARTS.findall(key)])
+    return ".".join(path_of(key))
 
 
 def weight_name(key: str, weight: str) -> str:
@@ -42,7 +51,24 @@ def weight_name(key: str, weight: str) -> str:
     return f"{state_name(key)}.{weight}"
 
 
-def _free(part: str) -> str:
-    base = part.rstrip("_")
-    taken = not base or base.startswith("_") or base in RESERVED or iskeyword(base)
-    return f"{part}_" if taken else part
+@lru_cache(maxsize=65_536)
+def path_of(key: str) -> tuple[str, ...]:
+    """The names of the modules from the root down to the one that this key owns."""
+    if not _PLAIN.fullmatch(key):
+        return (_escaped(key),)
+    return tuple([_free(part) for part in key.replace("[", ".").replace("]", "").split(".")])
+
+
+def _escaped(text: str) -> str:
+    signs = [
+        c if c.isascii() and c.isalnum() else "__" if c == "_" else f"_{ord(c):x}_" for c in text
+    ]
+    return "esc_" + "".join(signs)
+
+
+def _free(name: str) -> str:
+    if name.startswith("esc_"):
+        return _escaped(name)
+    # Underscores are looked through, so that what got one meets no other name.
+    ends = range(len(name.rstrip("_")), len(name) + 1)
+    return f"{name}_" if any(name[:end] in RESERVED for end in ends) else name

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional as f
 
 from fusegraph.backends.names import weight_name
 from fusegraph.ir.dims import Expr, Static, bind, symbol
@@ -101,7 +101,7 @@ W = Mapping[str, Tensor]
 
 def _linear(x: X, a: A, w: W) -> Tensor:
     moved = x[0].movedim(a["axis"], -1)
-    return F.linear(moved, w["weight"], w.get("bias")).movedim(-1, a["axis"])
+    return f.linear(moved, w["weight"], w.get("bias")).movedim(-1, a["axis"])
 
 
 def _flat_pads(pad: tuple[tuple[int, int], ...]) -> list[int]:
@@ -109,14 +109,14 @@ def _flat_pads(pad: tuple[tuple[int, int], ...]) -> list[int]:
 
 
 def _conv(x: X, a: A, w: W) -> Tensor:
-    padded = F.pad(x[0], _flat_pads(a["pad"]))
-    function = (F.conv1d, F.conv2d, F.conv3d)[len(a["kernel"]) - 1]
+    padded = f.pad(x[0], _flat_pads(a["pad"]))
+    function = (f.conv1d, f.conv2d, f.conv3d)[len(a["kernel"]) - 1]
     return function(padded, w["weight"], w.get("bias"), a["stride"], 0, a["dilation"], a["groups"])
 
 
 def _pool(functions: Sequence[Callable[..., Tensor]], fill: float) -> Callable[[X, A, W], Tensor]:
     def pool(x: X, a: A, w: W) -> Tensor:
-        padded = F.pad(x[0], _flat_pads(a["pad"]), value=fill)
+        padded = f.pad(x[0], _flat_pads(a["pad"]), value=fill)
         return functions[len(a["kernel"]) - 1](padded, a["kernel"], a["stride"])
 
     return pool
@@ -127,7 +127,7 @@ def _adaptive(functions: Sequence[Callable[..., Tensor]]) -> Callable[[X, A, W],
 
 
 def _batch_norm(x: X, a: A, w: W) -> Tensor:
-    return F.batch_norm(
+    return f.batch_norm(
         x[0], w["running_mean"], w["running_var"], w["weight"], w["bias"], eps=a["eps"]
     )
 
@@ -163,16 +163,16 @@ ORACLE: Mapping[str, Callable[[X, A, W], Tensor]] = {
     "linear": _linear,
     "conv": _conv,
     "matmul": lambda x, a, w: torch.matmul(x[0], x[1]),
-    "embedding": lambda x, a, w: F.embedding(x[0], w["weight"]),
+    "embedding": lambda x, a, w: f.embedding(x[0], w["weight"]),
     "parameter": lambda x, a, w: w["weight"],
     "zeros": lambda x, a, w: torch.zeros(a["shape"]),
     "relu": _unary(torch.relu),
     "sigmoid": _unary(torch.sigmoid),
     "tanh": _unary(torch.tanh),
-    "leaky_relu": lambda x, a, w: F.leaky_relu(x[0], a["slope"]),
-    "gelu": _unary(F.gelu),
-    "silu": _unary(F.silu),
-    "softplus": _unary(F.softplus),
+    "leaky_relu": lambda x, a, w: f.leaky_relu(x[0], a["slope"]),
+    "gelu": _unary(f.gelu),
+    "silu": _unary(f.silu),
+    "softplus": _unary(f.softplus),
     "exp": _unary(torch.exp),
     "log": _unary(torch.log),
     "sqrt": _unary(torch.sqrt),
@@ -191,22 +191,30 @@ ORACLE: Mapping[str, Callable[[X, A, W], Tensor]] = {
     "flatten": lambda x, a, w: x[0].flatten(a["axis"]),
     "transpose": lambda x, a, w: x[0].permute(a["axes"]),
     "slice": _slice,
-    "pad": lambda x, a, w: F.pad(x[0], _flat_pads(a["pad"])),
+    "pad": lambda x, a, w: f.pad(x[0], _flat_pads(a["pad"])),
     "expand": _expand,
     "batch_norm": _batch_norm,
-    "layer_norm": lambda x, a, w: F.layer_norm(
+    "layer_norm": lambda x, a, w: f.layer_norm(
         x[0], x[0].shape[a["axis"] :], w["weight"], w["bias"], a["eps"]
     ),
-    "group_norm": lambda x, a, w: F.group_norm(x[0], a["groups"], w["weight"], w["bias"], a["eps"]),
+    "group_norm": lambda x, a, w: f.group_norm(x[0], a["groups"], w["weight"], w["bias"], a["eps"]),
     "softmax": lambda x, a, w: torch.softmax(x[0], a["axis"]),
     "log_softmax": lambda x, a, w: torch.log_softmax(x[0], a["axis"]),
-    "max_pool": _pool((F.max_pool1d, F.max_pool2d, F.max_pool3d), -torch.inf),
-    "avg_pool": _pool((F.avg_pool1d, F.avg_pool2d, F.avg_pool3d), 0.0),
+    "max_pool": _pool((f.max_pool1d, f.max_pool2d, f.max_pool3d), -torch.inf),
+    "avg_pool": _pool((f.avg_pool1d, f.avg_pool2d, f.avg_pool3d), 0.0),
     "adaptive_max_pool": _adaptive(
-        (F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d)
+        (
+            f.adaptive_max_pool1d,
+            f.adaptive_max_pool2d,
+            f.adaptive_max_pool3d,
+        )
     ),
     "adaptive_avg_pool": _adaptive(
-        (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)
+        (
+            f.adaptive_avg_pool1d,
+            f.adaptive_avg_pool2d,
+            f.adaptive_avg_pool3d,
+        )
     ),
     "mean": _reduce(torch.mean),
     "amax": _reduce(torch.amax),

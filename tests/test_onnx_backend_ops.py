@@ -12,12 +12,12 @@ import onnx
 import onnxruntime
 import pytest
 from onnx.reference import ReferenceEvaluator
-from onnx_oracle import evaluate, given, network, op, random_inputs, random_weights
 
 from fusegraph.backends.onnx.lower import LOWERINGS, lower
 from fusegraph.ir.dims import call, symbol
 from fusegraph.ir.graph import Graph, Node
 from fusegraph.ir.ops import PRIMITIVES
+from onnx_oracle import evaluate, given, network, op, random_inputs, random_weights
 
 N, T, S = symbol("N"), symbol("T"), symbol("S")
 
@@ -170,6 +170,8 @@ def _computed_sizes() -> list[Case]:
     return [(f"scale by {k}", op("scale", _x("N T"), by=v)) for k, v in values.items()]
 
 
+_PLAIN = "relu sigmoid tanh leaky_relu gelu silu softplus exp abs dropout drop_path"
+
 CASES: list[Case] = [
     *_linears(),
     *_convolutions(),
@@ -181,12 +183,7 @@ CASES: list[Case] = [
     ("parameter added", op("sum", _x("N 3"), op("parameter", shape=(1, 3), key="gates"))),
     ("zeros", op("concat", _x("N 3 T"), op("zeros", shape=(N, 2, T)))),
     ("zeros of numbers", op("sum", _x("N 3"), op("zeros", shape=(1, 3)))),
-    *[
-        _one(name, "N 3 T")
-        for name in (
-            "relu sigmoid tanh leaky_relu gelu silu softplus exp abs dropout drop_path"
-        ).split()
-    ],
+    *[_one(name, "N 3 T") for name in _PLAIN.split()],
     _positive("log"),
     _positive("sqrt"),
     _one("leaky_relu", "N T", slope=0.3),

@@ -194,7 +194,7 @@ def fixed_all(node: Node, attr: str) -> list[int]:
 
 
 def fixed_pads(node: Node) -> list[int]:
-    """The `pad` attribute as ONNX has it: all before, then all after. Raises FusegraphError E721."""
+    """The `pad` attribute in ONNX's order: all before, then all after. Raises E721 likewise."""
     return [fixed(pair[side], node, "`pad`") for side in (0, 1) for pair in node["pad"]]
 
 

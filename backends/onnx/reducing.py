@@ -109,10 +109,12 @@ class Windows:
 
     @property
     def starts(self) -> list[int]:
+        """The first element of each window."""
         return [i * self.old // self.new for i in range(self.new)]
 
     @property
     def lengths(self) -> list[int]:
+        """How many elements each window has."""
         return [-(-(i + 1) * self.old // self.new) - s for i, s in enumerate(self.starts)]
 
     @property
