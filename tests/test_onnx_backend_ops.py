@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from fusegraph.backends.onnx.lower import LOWERINGS, lower
+from fusegraph.backends.onnx.lowering import LOWERINGS, lower
 from fusegraph.ir.dims import call, symbol
 from fusegraph.ir.graph import Graph, Node
 from fusegraph.ir.ops import PRIMITIVES
