@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
+from json import dumps
 from weakref import WeakValueDictionary
 
 from .decisions import Decision, Setting, SomeOf
@@ -40,7 +41,7 @@ class Pick:
 
     @property
     def text(self) -> str:
-        place = f"{self.decision.key}, {self.slot}"
+        place = f"{dumps(self.decision.key)}, {self.slot}"
         return f"pick({place}; {', '.join(map(text_of, self.options))})"
 
 
@@ -53,7 +54,7 @@ class Present:
 
     @property
     def text(self) -> str:
-        return f"present({self.decision.key}, {self.index})"
+        return f"present({dumps(self.decision.key)}, {self.index})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ def text_of(value: Static) -> str:
     if isinstance(value, Expr):
         return value.text
     if isinstance(value, Fraction):
-        return text_of(float(value))
+        return f"({value.numerator}/{value.denominator})"
     return repr(value)
 
 
