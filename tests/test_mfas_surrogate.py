@@ -8,7 +8,8 @@ from random import Random
 import pytest
 import torch
 from fusegraph.searchers.mfas.surrogate import RecurrentSurrogate, SurrogateOptions
-from fusegraph.searchers.mfas.trie import Configuration, Trie
+from fusegraph.searchers.mfas.trie import Trie
+from fusegraph.searchers.progression import Configuration
 
 TRIPLETS = list(product(range(1, 5), range(1, 5), range(1, 4)))  # NTU: M = N = 4, P = 3
 

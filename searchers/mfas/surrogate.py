@@ -22,7 +22,8 @@ loop (`benchmarks/bench_surrogate.py`).
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 from math import prod
@@ -30,7 +31,8 @@ from math import prod
 import torch
 from torch import Tensor
 
-from .trie import Configuration, Level, Trie
+from ..progression import Configuration, Level
+from .trie import Trie
 
 
 UNFOLDED_ROWS = 3072
@@ -90,6 +92,18 @@ class _Step:
     cell: Tensor
     squashed: Tensor  # tanh(cell)
     state: Tensor
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Matrices of a few dozen rows gain nothing from threads, and on a busy machine wait for them:
+    with two threads on two busy cores a search's refits took twenty times longer than with one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class RecurrentSurrogate:
@@ -154,6 +168,11 @@ class RecurrentSurrogate:
     def fit(self, scores: Mapping[Configuration, float]) -> Fit:
         """One update: `epochs` times a step on the full batch of each length, shortest first."""
         started = time.perf_counter()
+        with _one_thread():
+            first, last = self._fit(scores)
+        return Fit(len(scores), first, last, time.perf_counter() - started)
+
+    def _fit(self, scores: Mapping[Configuration, float]) -> tuple[float, float]:
         lengths: dict[int, list[Configuration]] = {}
         for configuration in scores:
             lengths.setdefault(len(configuration), []).append(configuration)
@@ -168,8 +187,7 @@ class RecurrentSurrogate:
             torch.stack([self._descend(trie, target) for trie, target in batches]).sum()
             for _ in range(self.options.epochs)
         ]
-        first, last = float(losses[0]) / len(scores), float(losses[-1]) / len(scores)
-        return Fit(len(scores), first, last, time.perf_counter() - started)
+        return float(losses[0]) / len(scores), float(losses[-1]) / len(scores)
 
     def _descend(self, trie: Trie, target: Tensor) -> Tensor:
         """One step of Adam on the mean squared error; returns the *sum* of squared errors."""

@@ -14,9 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-Level = tuple[int, ...]
-Configuration = tuple[Level, ...]
-
+from ..progression import Configuration, Level
 
 @dataclass(frozen=True, slots=True)
 class Rank:

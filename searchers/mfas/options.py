@@ -1,0 +1,69 @@
+"""What can be set of an MFAS search, with the paper's and the release's values as defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .schedule import Cooling, Order, Temperature
+from .surrogate import SurrogateOptions
+
+
+@dataclass(frozen=True, slots=True)
+class MfasOptions:
+    """Options of MFAS. The default is Algorithm 1 as the paper prints it.
+
+    candidates: K, how many candidates a step draws and trains (15).
+    iterations: E_search, the steps of each level (3).
+    order: "paper" has the levels outermost, "release" the iterations (see `schedule.plan`).
+    cooling: when the temperature starts afresh (see `schedule.updates_before`); "default" is
+        "level" for the paper's order and "running" for the release's.
+    start_temperature, end_temperature, sigma: T0, Tf and σ.
+    sharing: "shape" lets a layer inherit from the last one of the same level and size (paper),
+        "variant" asks for the same setting of the decisions in `variants` as well (release: the
+        activation), "none" trains every candidate from its own random start.
+    surrogate_epochs, surrogate_learning_rate, surrogate_hidden: of the recurrent surrogate.
+    """
+
+    candidates: int = 15
+    iterations: int = 3
+    order: Order = "paper"
+    cooling: Literal["default", "level", "running", "release"] = "default"
+    start_temperature: float = 10.0
+    end_temperature: float = 0.2
+    sigma: float = 4.0
+    sharing: Literal["shape", "variant", "none"] = "shape"
+    variants: tuple[str, ...] = ("act",)
+    surrogate_epochs: int = 50
+    surrogate_learning_rate: float = 1e-3
+    surrogate_hidden: int = 100
+
+    def __post_init__(self) -> None:
+        if self.candidates < 1 or self.iterations < 1:
+            raise ValueError("`candidates` and `iterations` are at least 1")
+        if min(self.start_temperature, self.end_temperature, self.sigma) <= 0:
+            raise ValueError("temperatures and `sigma` are above 0")
+        if self.surrogate_epochs < 1 or self.surrogate_hidden < 1:
+            raise ValueError("`surrogate_epochs` and `surrogate_hidden` are at least 1")
+
+    @property
+    def temperature(self) -> Temperature:
+        """The schedule."""
+        return Temperature(self.start_temperature, self.end_temperature, self.sigma)
+
+    @property
+    def cooling_in_use(self) -> Cooling:
+        """`cooling`, or what is the default for the order."""
+        if self.cooling != "default":
+            return self.cooling
+        return "level" if self.order == "paper" else "running"
+
+    @property
+    def surrogate(self) -> SurrogateOptions:
+        """The surrogate's."""
+        return SurrogateOptions(
+            embedding=self.surrogate_hidden,
+            hidden=self.surrogate_hidden,
+            learning_rate=self.surrogate_learning_rate,
+            epochs=self.surrogate_epochs,
+        )

@@ -1,0 +1,256 @@
+"""MFAS: progressive search of fusion architectures with a recurrent surrogate.
+
+J.-M. Pérez-Rúa, V. Vielzeuf, S. Pateux, M. Baccouche, F. Jurie, "MFAS: Multimodal Fusion
+Architecture Search", CVPR 2019, Algorithm 1. The default is the paper's order; `order="release"`
+follows the authors' code. Where this departs from Algorithm 1, or the paper leaves something open:
+
+D1. Any space with a *progression* is searched, not only triplets (see `progression`).
+D2. Line 26, "π <- update(S_l, A_l)": the surrogate is fitted to all configurations sampled so far,
+    one batch for each length, as in the release; of a configuration that was trained more than
+    once the best score counts.
+D3. S_{l-1}, which line 19 unfolds, is read as the set drawn in the last iteration of the level
+    before; for l = 2 it is all of Γ_1 (line 11). In the release's order it is K of Γ_1, drawn by
+    their measured scores.
+D4. A candidate that fails is not unfolded and not shown to the surrogate. If a whole draw fails,
+    what succeeded in earlier iterations of its level is unfolded instead.
+D5. Temperatures: see `schedule`; Algorithm 1 starts afresh at each level, Figure 5 does not.
+D6. The surrogate is not fitted after the last step, when nobody asks it any more.
+
+The final training of the best five at a larger width is the driver's (`driver.run_finals`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ...ir.genotype import Genotype
+from ...ir.graph import Graph
+from ..errors import search_error
+from ..history import History
+from ..progression import Configuration, progression_of
+from ..protocol import (
+    Event,
+    Proposal,
+    Round,
+    Scored,
+    SharedLayer,
+    SurrogateFitted,
+    TrialResult,
+)
+from ..randomness import derive, generator
+from .options import MfasOptions
+from .sampling import draw_without_replacement, log_probabilities
+from .schedule import Step, plan, updates_before
+from .surrogate import RecurrentSurrogate
+
+
+class MfasSearch:
+    """See the module. Raises FusegraphError E803 or E804 for a space that it cannot handle."""
+
+    def __init__(self, space: Graph, options: MfasOptions, seed: int) -> None:
+        self._options = options
+        self._seed = seed
+        self._space = space
+        self._progression = progression_of(space, "MFAS")
+        self._levels = [
+            self._progression.options(level) for level in range(len(self._progression.levels))
+        ]
+        self._steps = plan(options.order, len(self._levels), options.iterations)
+        self._history = History()
+        self._surrogate = RecurrentSurrogate(
+            self._progression.decisions_a_level, derive(seed, "surrogate"), options.surrogate
+        )
+        self._scores: dict[Configuration, float] = {}
+        self._drawn: list[Configuration] = []
+        """The successes of the last step that had any, from which the next step goes on."""
+        self._prefixes: list[Configuration] = []
+        """S_{l-1}: what the steps of the present level unfold."""
+        self._next = 0
+        self._round: Round | None = None
+        self._configurations: list[Configuration] = []
+        self._ending = ""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """See `Searcher.identity`."""
+        return {
+            "searcher": "mfas",
+            "space": self._space.digest,
+            "options": asdict(self._options),
+            "seed": self._seed,
+        }
+
+    @property
+    def planned(self) -> int:
+        """All of the first level, and K in each later step."""
+        return len(self._levels[0]) + (len(self._steps) - 1) * self._options.candidates
+
+    @property
+    def done(self) -> bool:
+        """Whether all steps are done, or no candidate could be trained that another builds on."""
+        self._prepare()
+        return self._round is None
+
+    @property
+    def ending(self) -> str:
+        """Which of the two."""
+        return self._ending
+
+    def best(self, count: int) -> list[Scored]:
+        """Line 29 of Algorithm 1: the best of all sampled architectures."""
+        return self._history.best(count)
+
+    def ask(self) -> Round:
+        """The candidates of the next step."""
+        self._prepare()
+        if self._round is None:
+            raise ValueError(f"the search is done: {self._ending}")
+        return self._round
+
+    def tell(self, results: Sequence[TrialResult]) -> tuple[Event, ...]:
+        """Lines 25 and 26: keep the scores and update the surrogate."""
+        pairs = self._history.pair(results)
+        succeeded: list[Configuration] = []
+        for configuration, (_, result) in zip(self._configurations, pairs, strict=True):
+            if result.score is None:
+                continue
+            if not 0.0 <= result.score <= 1.0:
+                raise search_error(
+                    "E810",
+                    f"MFAS's surrogate predicts scores between 0 and 1, and trial {result.trial} "
+                    f"has {result.score:g}",
+                    place="searcher mfas",
+                    help="score candidates by an accuracy or an F1 measure",
+                )
+            known = self._scores.get(configuration, 0.0)
+            self._scores[configuration] = max(known, result.score)
+            succeeded.append(configuration)
+        step = self._steps[self._next]
+        self._drawn = succeeded or self._earlier(step)
+        if step.number == 0 and self._options.order == "release":
+            self._drawn = self._draw_by_measured_scores()
+        self._round = None
+        self._next += 1
+        if not self._scores or self._next == len(self._steps):
+            return ()
+        fit = self._surrogate.fit(self._scores)
+        return (
+            SurrogateFitted(step.number, fit.samples, fit.first_loss, fit.last_loss, fit.seconds),
+        )
+
+    # ── beneath ──────────────────────────────────────────────────────────────────────────────────
+
+    def _prepare(self) -> None:
+        """Draw the candidates of the next step, unless that is done or nothing is left."""
+        if self._round is not None or self._ending:
+            return
+        if self._next == len(self._steps):
+            self._ending = "all steps are done"
+            return
+        step = self._steps[self._next]
+        if step.iteration == 0 or step.replaces:
+            self._prefixes = self._drawn
+        if step.number and not self._prefixes:
+            self._ending = f"none of the candidates before step {step.number} could be trained"
+            return
+        chosen, note = self._first_level() if step.number == 0 else self._draw(step)
+        if not chosen:
+            self._ending = f"`require` rules out every candidate of step {step.number}"
+            return
+        first = self._history.trials
+        self._configurations = [configuration for configuration, _ in chosen]
+        proposals = [
+            Proposal(
+                trial,
+                step.number,
+                genotype,
+                derive(self._seed, "trial", trial),
+                self._shares(configuration),
+            )
+            for trial, (configuration, genotype) in enumerate(chosen, start=first)
+        ]
+        self._round = Round(step.number, tuple(proposals), note)
+        self._history.proposed(self._round.proposals)
+
+    def _first_level(self) -> tuple[list[tuple[Configuration, Genotype]], str]:
+        """Line 11: all configurations of one level."""
+        chosen = self._valid([(level,) for level in self._levels[0]], len(self._levels[0]))
+        return chosen, f"all {len(chosen)} networks of one level"
+
+    def _draw(self, step: Step) -> tuple[list[tuple[Configuration, Genotype]], str]:
+        """Lines 19 to 22: unfold, predict, compute probabilities, and draw K."""
+        options = self._levels[step.level]
+        if step.replaces:
+            at = step.level
+            candidates = [
+                (*whole[:at], option, *whole[at + 1 :])
+                for whole in self._prefixes
+                for option in options
+            ]
+            candidates = list(dict.fromkeys(candidates))
+            scores = self._surrogate.score(candidates)
+        else:
+            candidates = [(*prefix, option) for prefix in self._prefixes for option in options]
+            scores = self._surrogate.score_unfolded(self._prefixes, options).flatten()
+        updates = updates_before(
+            self._options.cooling_in_use, step, len(self._levels), self._options.iterations
+        )
+        temperature = self._options.temperature.after(updates)
+        weights = log_probabilities(scores.tolist(), temperature)
+        rng = generator(self._seed, "step", step.number)
+        order = draw_without_replacement(weights, len(candidates), rng)
+        chosen = self._valid([candidates[i] for i in order], self._options.candidates)
+        note = (
+            f"level {step.level + 1} of {len(self._levels)}, iteration {step.iteration + 1} of "
+            f"{self._options.iterations}: {len(chosen)} of {len(candidates)} candidates at "
+            f"T = {temperature:.2f}"
+        )
+        return chosen, note
+
+    def _valid(
+        self, configurations: Sequence[Configuration], count: int
+    ) -> list[tuple[Configuration, Genotype]]:
+        """The first `count` of these that `require` admits: as if the others had not been there."""
+        found: list[tuple[Configuration, Genotype]] = []
+        for configuration in configurations:
+            genotype = self._progression.genotype(configuration)
+            if genotype is not None:
+                found.append((configuration, genotype))
+                if len(found) == count:
+                    break
+        return found
+
+    def _draw_by_measured_scores(self) -> list[Configuration]:
+        """K of the single-level configurations, by their real scores: the release's first step."""
+        singles = list(self._scores)
+        if not singles:
+            return []
+        weights = log_probabilities(
+            [self._scores[c] for c in singles], self._options.temperature.after(0)
+        )
+        rng = generator(self._seed, "step", 0)
+        order = draw_without_replacement(weights, self._options.candidates, rng)
+        return [singles[i] for i in order]
+
+    def _earlier(self, step: Step) -> list[Configuration]:
+        """What succeeded at the depth of a step whose whole draw has failed."""
+        depth = self._depth(step)
+        return [c for c in self._scores if len(c) == depth][-self._options.candidates :]
+
+    def _depth(self, step: Step) -> int:
+        return len(self._levels) if step.replaces else step.level + 1
+
+    def _shares(self, configuration: Configuration) -> tuple[SharedLayer, ...]:
+        options, progression = self._options, self._progression
+        if options.sharing == "none":
+            return ()
+        layers: list[SharedLayer] = []
+        for level in range(len(configuration)):
+            variant = ""
+            if options.sharing == "variant":
+                labels = [progression.labels(configuration, level, n) for n in options.variants]
+                variant = "/".join(labels)
+            layers += [SharedLayer(path, variant) for path in progression.paths(level)]
+        return tuple(layers)

@@ -1,0 +1,72 @@
+"""Options of searchers from plain data, such as a table of a task file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from difflib import get_close_matches
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from .errors import search_error
+
+T = TypeVar("T")
+
+
+def read_options(kind: type[T], data: Mapping[str, Any], searcher: str) -> T:
+    """The options dataclass `kind` from data; what is not given takes its default.
+
+    Raises FusegraphError E802 for an unknown option or a value that it does not take.
+    """
+    hints = get_type_hints(kind)
+    known = [field.name for field in fields(kind)]  # pyright: ignore[reportArgumentType]
+    for name in data:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            raise search_error(
+                "E802",
+                f"the searcher `{searcher}` has no option `{name}`",
+                place=f"searcher {searcher}",
+                notes=(f"its options are {', '.join(known)}",),
+                help=f"write `{near[0]}`" if near else "leave it out",
+            )
+    values = {name: _accept(searcher, name, hints[name], value) for name, value in data.items()}
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise search_error(
+            "E802",
+            f"the searcher `{searcher}` cannot take these options: {error}",
+            place=f"searcher {searcher}",
+            help="see the searcher's page for what each option means",
+        ) from error
+
+
+def _accept(searcher: str, name: str, hint: Any, value: Any) -> Any:
+    if get_origin(hint) is Literal:
+        if value in get_args(hint):
+            return value
+        expected = "one of " + ", ".join(repr(v) for v in get_args(hint))
+    elif get_origin(hint) is tuple:
+        item = get_args(hint)[0]
+        if isinstance(value, list | tuple):
+            return tuple(_accept(searcher, name, item, v) for v in value)
+        expected = f"a list of {_words(item)}"
+    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif isinstance(hint, type) and isinstance(value, hint) and not (
+        isinstance(value, bool) and hint is not bool
+    ):
+        return value
+    else:
+        expected = _words(hint)
+    raise search_error(
+        "E802",
+        f"the option `{name}` of the searcher `{searcher}` takes {expected}, not {value!r}",
+        place=f"searcher {searcher}",
+        help=f"write {expected}",
+    )
+
+
+def _words(hint: Any) -> str:
+    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    return names.get(hint, str(hint))

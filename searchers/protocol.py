@@ -1,0 +1,237 @@
+"""What a searcher is, told as a timeline.
+
+A *searcher* is made from a space, its options and a seed, and then lives through rounds:
+
+1. Made. `Searcher(space, options, seed)` looks at the space and either can handle all of its
+   decisions or raises one FusegraphError (E8xx) that says which it can't, and why.
+2. Asked. `ask()` gives the next *round*: proposals that don't depend on one another's scores. Each
+   has a trial number (0, 1, 2 … through the whole search), a genotype, a seed for whatever is
+   random in its training, and the layers whose weights it shares with earlier trials.
+3. Trained. The driver evaluates the proposals one after the other, in their order, and records
+   each. A candidate that cannot be trained is a result as well, with the reason of its failure.
+4. Told. `tell(results)` takes the results of the whole round, one for each proposal and in their
+   order, learns from them, and gives back what there is to report, such as a surrogate's fit.
+   Asking twice without telling in between gives the same round.
+5. Steps 2 to 4 go round until `done`; `ending` then says why. `best(k)` is there at any time.
+
+*All state is a pure function of the space, the options, the seed and the results told so far.*
+Hence resuming is replaying: a new searcher is fed the recorded results, round by round, and goes on
+as if nothing had happened. Randomness is counter-based for the same reason (`randomness`).
+
+Searchers train nothing and write nothing. The driver does that, and tells everyone who watches
+(progress bars, the report, a dashboard) by *events*, which are frozen data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from ..ir.genotype import Genotype
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SharedLayer:
+    """A layer that starts from the weights that the last trial with the same layer ended with.
+
+    `path` is the key that its weights lie under, such as `h[1]`; layers of different `variant`
+    (an activation, in the release of MFAS) do not share.
+    """
+
+    path: str
+    variant: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A candidate to train: one trial of a search."""
+
+    trial: int
+    round: int
+    genotype: Genotype
+    seed: int
+    shares: tuple[SharedLayer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """The proposals of one round, and a line for people on where the search stands."""
+
+    number: int
+    proposals: tuple[Proposal, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """What became of a proposal: a score, the higher the better, or the reason why there is none."""
+
+    trial: int
+    score: float | None
+    failure: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A genotype, the best score that a trial of it had, and that trial."""
+
+    genotype: Genotype
+    score: float
+    trial: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What an evaluator found: a score, further figures, and the trained weights by name."""
+
+    score: float
+    metrics: Mapping[str, float] = field(default_factory=dict[str, float])
+    weights: Mapping[str, Array] = field(default_factory=dict[str, Array])
+
+
+class Inherited(Protocol):
+    """The weights that a proposal may start from."""
+
+    def matching(self, shapes: Mapping[str, Sequence[int]]) -> dict[str, Array]:
+        """Those of the named weights for which there are shared ones of exactly this shape."""
+        ...
+
+
+class Evaluator(Protocol):
+    """Trains a candidate for a few epochs and measures it."""
+
+    def evaluate(self, proposal: Proposal, inherited: Inherited) -> Evaluation:
+        """The score and weights of a proposal.
+
+        Must be a pure function of its arguments (random numbers from `proposal.seed`), or a
+        resumed search may end otherwise. See `driver.reason_of_failure` for the exceptions that
+        count as a failed candidate; any other ends the search.
+        """
+        ...
+
+
+class Searcher(Protocol):
+    """The timeline is told at the top of this module."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """All that the search is a function of, as JSON: searcher, space digest, options, seed."""
+        ...
+
+    @property
+    def planned(self) -> int:
+        """How many trials it will take at most."""
+        ...
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to ask."""
+        ...
+
+    @property
+    def ending(self) -> str:
+        """Why it is done; empty before."""
+        ...
+
+    def ask(self) -> Round:
+        """The next round. Must not be called when done."""
+        ...
+
+    def tell(self, results: Sequence[TrialResult]) -> tuple[Event, ...]:
+        """Take the results of the round that was asked for last."""
+        ...
+
+    def best(self, count: int) -> list[Scored]:
+        """The best different genotypes so far, best first; of equal scores the earlier trial."""
+        ...
+
+
+# ── events ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class RoundStarted:
+    """A round was asked for; `planned` is the number of trials of the whole search at most."""
+
+    round: int
+    trials: int
+    planned: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrialStarted:
+    """A proposal is being evaluated."""
+
+    proposal: Proposal
+    stage: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFinished:
+    """A proposal has a score. `replayed`: it was read from the store and not evaluated now."""
+
+    proposal: Proposal
+    stage: str
+    score: float
+    metrics: Mapping[str, float]
+    seconds: float
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFailed:
+    """A proposal could not be evaluated, for this reason."""
+
+    proposal: Proposal
+    stage: str
+    reason: str
+    seconds: float
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SurrogateFitted:
+    """A surrogate was fitted to all scores so far; losses are mean squared errors."""
+
+    round: int
+    samples: int
+    first_loss: float
+    last_loss: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SearchInterrupted:
+    """Ctrl-C: the run can be resumed after this many trials."""
+
+    trials: int
+
+
+@dataclass(frozen=True, slots=True)
+class SearchFinished:
+    """The search is done, and why."""
+
+    trials: int
+    failed: int
+    best: tuple[Scored, ...]
+    ending: str
+    seconds: float
+
+
+Event = (
+    RoundStarted
+    | TrialStarted
+    | TrialFinished
+    | TrialFailed
+    | SurrogateFitted
+    | SearchInterrupted
+    | SearchFinished
+)
+OnEvent = Callable[[Event], None]

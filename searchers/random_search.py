@@ -1,0 +1,183 @@
+"""Random search: different genotypes, drawn uniformly.
+
+The baseline of MFAS, section 4 ("a purely random" exploration, Table 1). Two departures: no genotype
+is drawn twice, so that a budget buys as many networks as it says; and, on wish, the candidates have
+the same depths as those of another searcher (`lengths`), since a comparison at other depths compares
+depths. On a space without a progression, uniform means: each reached decision in turn is drawn
+uniformly from its settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice, product
+from random import Random
+from typing import Any
+
+from ..compiler.explore import enumerate_genotypes, sample
+from ..ir.genotype import Genotype
+from ..ir.graph import Graph
+from .errors import search_error
+from .history import History
+from .progression import Progression, progression_of
+from .protocol import Event, Proposal, Round, Scored, TrialResult
+from .randomness import derive, generator
+
+TRIES = 200
+"""Draws in a row that were all seen before, after which the rest of the space is listed."""
+MOST_LISTED = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class RandomOptions:
+    """`trials` in rounds of `batch`.
+
+    `lengths[l]` is the number of trials of depth l + 1, in a space with a progression; their sum
+    then is the budget and `trials` is not looked at.
+    """
+
+    trials: int = 100
+    batch: int = 15
+    lengths: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.trials < 1 or self.batch < 1:
+            raise ValueError("`trials` and `batch` are at least 1")
+        if self.lengths and (min(self.lengths) < 0 or sum(self.lengths) < 1):
+            raise ValueError("`lengths` holds no negative number, and one that is positive")
+
+
+class RandomSearch:
+    """Draws without duplicates, and ends early when the space is exhausted. Refuses no space.
+
+    Raises FusegraphError E803, E804 only where `lengths` is given and there is no progression.
+    """
+
+    def __init__(self, space: Graph, options: RandomOptions, seed: int) -> None:
+        self._space = space
+        self._options = options
+        self._seed = seed
+        self._history = History()
+        self._seen: set[str] = set()
+        self._round: Round | None = None
+        self._number = 0
+        self._slot = 0
+        self._ending = ""
+        self._progression: Progression | None = None
+        self._depths: tuple[int, ...] = (0,) * options.trials
+        if options.lengths:
+            self._progression = progression_of(space, "random search with `lengths`")
+            levels = len(self._progression.levels)
+            if len(options.lengths) > levels:
+                raise search_error(
+                    "E802",
+                    f"`lengths` asks for networks of {len(options.lengths)} levels, and those of "
+                    f"`{space.name}` have {levels} at most",
+                    place="searcher random",
+                    help=f"give {levels} numbers, one for each depth",
+                )
+            depths = enumerate(options.lengths, start=1)
+            self._depths = tuple([depth for depth, times in depths for _ in range(times)])
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """See `Searcher.identity`."""
+        return {
+            "searcher": "random",
+            "space": self._space.digest,
+            "options": asdict(self._options),
+            "seed": self._seed,
+        }
+
+    @property
+    def planned(self) -> int:
+        """The budget."""
+        return len(self._depths)
+
+    @property
+    def done(self) -> bool:
+        """Whether the budget is spent or the space exhausted."""
+        self._prepare()
+        return self._round is None
+
+    @property
+    def ending(self) -> str:
+        """Which of the two."""
+        return self._ending
+
+    def best(self, count: int) -> list[Scored]:
+        """See `Searcher.best`."""
+        return self._history.best(count)
+
+    def ask(self) -> Round:
+        """The next `batch` of genotypes."""
+        self._prepare()
+        if self._round is None:
+            raise ValueError(f"the search is done: {self._ending}")
+        return self._round
+
+    def tell(self, results: Sequence[TrialResult]) -> tuple[Event, ...]:
+        """Nothing is learnt but which is best."""
+        self._history.pair(results)
+        self._round = None
+        self._number += 1
+        return ()
+
+    def _prepare(self) -> None:
+        """Draw the next round, unless there is one already or nothing is left."""
+        if self._round is not None or self._ending:
+            return
+        genotypes: list[Genotype] = []
+        exhausted: set[int] = set()
+        while self._slot < len(self._depths) and len(genotypes) < self._options.batch:
+            depth = self._depths[self._slot]
+            new = None if depth in exhausted else self._draw(depth)
+            self._slot += 1
+            if new is None:
+                exhausted.add(depth)
+                if self._progression is None:
+                    break
+                continue
+            genotypes.append(new)
+            self._seen.add(new.digest)
+        if not genotypes:
+            budget = self._history.trials == len(self._depths)
+            self._ending = (
+                "the budget is spent"
+                if budget
+                else f"the space is exhausted after {self._history.trials} genotypes"
+            )
+            return
+        first = self._history.trials
+        proposals = [
+            Proposal(n, self._number, genotype, derive(self._seed, "trial", n))
+            for n, genotype in enumerate(genotypes, start=first)
+        ]
+        self._round = Round(self._number, tuple(proposals), "drawn at random")
+        self._history.proposed(self._round.proposals)
+
+    def _draw(self, depth: int) -> Genotype | None:
+        """A genotype of this depth that was not drawn before; None if there is none left."""
+        rng = generator(self._seed, "draw", self._slot)
+        for _ in range(TRIES):
+            genotype = self._any(depth, rng)
+            if genotype is not None and genotype.digest not in self._seen:
+                return genotype
+        unseen = [g for g in islice(self._list(depth), MOST_LISTED) if g.digest not in self._seen]
+        return unseen[rng.randrange(len(unseen))] if unseen else None
+
+    def _any(self, depth: int, rng: Random) -> Genotype | None:
+        progression = self._progression
+        if progression is None:
+            return sample(self._space, rng)
+        levels = [progression.options(level) for level in range(depth)]
+        return progression.genotype(tuple([rng.choice(options) for options in levels]))
+
+    def _list(self, depth: int) -> Iterator[Genotype]:
+        progression = self._progression
+        if progression is None:
+            return enumerate_genotypes(self._space)
+        configurations = product(*[progression.options(level) for level in range(depth)])
+        found = (progression.genotype(configuration) for configuration in configurations)
+        return (genotype for genotype in found if genotype is not None)

@@ -1,0 +1,84 @@
+"""The bank of shared weights: what candidates inherit from those trained before them.
+
+MFAS, section 3.2, "Weight sharing of fusion layers": the weights of layer l start from those that
+the last candidate with a layer l of the same size ended with; weights are shared only among
+matrices of the same layer. What is shared is a whole module (a matrix with its bias); its key is
+(layer, variant, module, shapes): the layer number and both widths of the paper, and the activation
+of the release where a searcher gives `SharedLayer.variant`.
+
+The bank is rebuilt on resuming by recording the stored weights of all trials in their order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..backends.torch.names import module_name
+from .protocol import Array, Proposal, SharedLayer
+
+_Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+_Key = tuple[SharedLayer, str, _Shapes]
+
+
+class WeightBank:
+    """The weights that were trained last, by layer, module and shapes."""
+
+    def __init__(self) -> None:
+        self._modules: dict[_Key, Mapping[str, Array]] = {}
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def view(self, proposal: Proposal) -> InheritedWeights:
+        """What this proposal may start from, as things stand now."""
+        return InheritedWeights(dict(self._modules), proposal.shares)
+
+    def record(self, proposal: Proposal, weights: Mapping[str, Array]) -> None:
+        """Keep what a trial ended with: the last one wins."""
+        shapes = {name: array.shape for name, array in weights.items()}
+        for key, names in _modules_in(shapes, proposal.shares).items():
+            self._modules[key] = {leaf: weights[name] for leaf, name in names.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class InheritedWeights:
+    """The bank through the eyes of one proposal; without arguments, an empty one."""
+
+    modules: Mapping[_Key, Mapping[str, Array]] = field(
+        default_factory=dict[_Key, Mapping[str, Array]]
+    )
+    shares: tuple[SharedLayer, ...] = ()
+
+    def matching(self, shapes: Mapping[str, Sequence[int]]) -> dict[str, Array]:
+        """Those of the named weights whose module was shared with exactly these shapes."""
+        found: dict[str, Array] = {}
+        for key, names in _modules_in(shapes, self.shares).items():
+            known = self.modules.get(key, {})
+            found |= {name: known[leaf] for leaf, name in names.items() if leaf in known}
+        return found
+
+
+def _modules_in(
+    shapes: Mapping[str, Sequence[int]], shares: tuple[SharedLayer, ...]
+) -> dict[_Key, dict[str, str]]:
+    """The modules of shared layers among these weights: name within the module -> whole name."""
+    members: dict[tuple[SharedLayer, str], dict[str, str]] = {}
+    for name in shapes:
+        dotted = _dotted(name)
+        for layer in shares:
+            paths = (_dotted(layer.path) + ".", module_name(layer.path) + ".")
+            if dotted.startswith(paths):
+                module, _, leaf = dotted.rpartition(".")
+                members.setdefault((layer, module), {})[leaf] = name
+                break
+    return {
+        (layer, module, tuple(sorted((leaf, tuple(shapes[n])) for leaf, n in names.items()))): names
+        for (layer, module), names in members.items()
+    }
+
+
+def _dotted(path: str) -> str:
+    """`h[1].linear` as `h.1.linear`: keys have brackets, names in a `state_dict` have none."""
+    return re.sub(r"\[([^\]]*)\]", r".\1", path)
