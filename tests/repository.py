@@ -16,6 +16,7 @@ PACKAGES_IN_ORDER = (
     "tasks",
     "searchers",
     "report",
+    "pipeline",
     "cli",
 )
 """Each may import itself and those before it."""
@@ -28,7 +29,7 @@ def declared_packages() -> list[str]:
 
 
 def package_folders() -> Iterator[Path]:
-    """Every folder below the eight packages that holds Python files."""
+    """Every folder below these packages that holds Python files."""
     for top in PACKAGES_IN_ORDER:
         folders = {file.parent for file in (ROOT / top).rglob("*.py")}
         yield from sorted(folders)

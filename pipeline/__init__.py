@@ -1,0 +1,1 @@
+"""What a task runs through: space, features, search, training, export, report."""

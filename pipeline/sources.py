@@ -1,0 +1,120 @@
+"""What a `.fuse` file given to a command holds, and the network or space that it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..compiler.specialise import specialise
+from ..ir.decisions import Decision, Setting, UnknownLabel
+from ..ir.dsl import Program, is_genotype, load, load_genotype
+from ..ir.dsl.load import read_source
+from ..ir.genotype import Genotype
+from ..ir.graph import Graph
+from ..ir.reach import walk
+from .problems import problem
+
+
+@dataclass(frozen=True)
+class Source:
+    """A space, or a genotype with its space."""
+
+    file: str
+    program: Program
+    genotype: Genotype | None = None
+
+    @property
+    def kind(self) -> str:
+        """`space`, `network` (a space without decisions) or `genotype`."""
+        if self.genotype is not None:
+            return "genotype"
+        return "network" if self.program.graph.settled else "space"
+
+    @property
+    def graph(self) -> Graph:
+        """The space, or the network that the genotype describes."""
+        if self.genotype is None:
+            return self.program.graph
+        return specialise(self.program.graph, self.genotype)
+
+    @property
+    def network(self) -> Graph:
+        """The network. Raises FusegraphError E411 where decisions are open."""
+        graph = self.graph
+        if graph.settled:
+            return graph
+        shown = ", ".join(f"`{key}`" for key in list(graph.decisions)[:3])
+        more = len(graph.decisions) - 3
+        raise problem(
+            "E411",
+            f"`{graph.name}` has {len(graph.decisions)} open decisions, and a network is needed",
+            self.file,
+            notes=(f"open are {shown}" + (f" and {more} more" if more > 0 else ""),),
+            help="give a genotype of it, such as `fusegraph sample` writes, or `--sample SEED`",
+        )
+
+
+def open_source(file: str | Path, overrides: Mapping[str, str] | None = None) -> Source:
+    """The space or the genotype in a `.fuse` file.
+
+    `overrides` are texts for constants of the space. A genotype of a space with other constants is
+    carried over to it. Raises FusegraphError: E634 for a file that is no `.fuse` file, E410 where a
+    genotype cannot be carried over, and whatever is wrong with the file.
+    """
+    path = Path(file)
+    if path.is_dir() or path.suffix in (".toml", ".onnx", ".safetensors", ".json"):
+        what = "a folder" if path.is_dir() else f"a {path.suffix} file"
+        raise problem(
+            "E634",
+            f"expected a space or a genotype, found {what}",
+            path,
+            help="give a `.fuse` file",
+        )
+    if not is_genotype(read_source(path), str(path)):
+        return Source(str(path), load(path, overrides))
+    program, genotype = load_genotype(path)
+    if overrides:
+        other = load(program.file, {**program.overrides, **overrides})
+        return Source(str(path), other, carry_over(genotype, program, other, str(path)))
+    return Source(str(path), program, genotype)
+
+
+def carry_over(genotype: Genotype, old: Program, new: Program, place: str = "") -> Genotype:
+    """The genotype for the same space with other constants, such as a larger width.
+
+    Every decision must be open there too and offer what was chosen, by label. Raises FusegraphError
+    E410 where it is not so: a decision that vanished would silently change the network.
+    """
+    if new.graph is old.graph:
+        return genotype
+    settings: dict[str, Setting] = {}
+    for key, setting in genotype.items:
+        before, after = old.graph.decisions[key], new.graph.decisions.get(key)
+        if after is None:
+            raise _lost(f"`{key}` is not open there", new, place)
+        try:
+            settings[key] = after.parse([before.labels[index] for index in setting])
+        except UnknownLabel as error:
+            raise _lost(f"`{key}` does not offer `{error}` there", new, place) from None
+        if not after.admits(settings[key]):
+            raise _lost(f"`{key}` takes another number of candidates there", new, place)
+
+    def chosen(decision: Decision) -> Setting:
+        if decision.key not in settings:
+            raise _lost(f"`{decision.key}` is open there, and not here", new, place)
+        return settings[decision.key]
+
+    return Genotype.of(new.graph.digest, walk(new.graph, chosen))
+
+
+def _lost(what: str, new: Program, place: str) -> Exception:
+    given = ", ".join(f"{name}={text}" for name, text in sorted(new.overrides.items()))
+    return problem(
+        "E410",
+        f"the genotype does not carry over to `{new.graph.name}`"
+        + (f" with {given}" if given else ""),
+        place or new.file,
+        notes=(what,),
+        help="constants that change which decisions are open must be the same in both",
+    )
