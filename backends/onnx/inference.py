@@ -128,7 +128,7 @@ def run(
 def _port(node: Any) -> Port:
     """The port of a `NodeArg`, as onnxruntime calls it."""
     sizes = [size if isinstance(size, int) else size or "?" for size in node.shape]
-    return Port(node.name, _DTYPES.get(node.type, node.type), tuple(sizes))
+    return Port(node.name, _DTYPES.get(node.type, str(node.type)), tuple(sizes))
 
 
 # ── checks ───────────────────────────────────────────────────────────────────────────────────────

@@ -29,8 +29,9 @@ _FATAL = 4  # what goes wrong is raised; onnxruntime would print it as well
 def open_session(model: bytes | Path, device: Device = "cpu", threads: int = 0) -> InferenceSession:
     """A session on a serialised model or a file; `session.get_providers()` tells what it runs on.
 
-    `threads` is how many may work on one operator, 0 for as many as there are cores. Raises
-    FusegraphError E727 where onnxruntime or the device is missing, Refused where the model is wrong.
+    `threads` is how many may work on one operator, 0 for as many as there are cores.
+    Raises FusegraphError E727 where onnxruntime or the device is missing, Refused where the model
+    is wrong.
     """
     try:
         import onnxruntime
