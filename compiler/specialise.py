@@ -117,7 +117,7 @@ class Specialiser:
             return self._rebuilt_cell(node, inputs, settings)
         there = tuple([i for i in inputs if i is not None])
         attrs = node.attrs
-        if any(isinstance(value, (Expr, tuple)) for value in attrs):
+        if node.kernel.is_open:
             attrs = tuple([_settled_attr(value, settings) for value in attrs])
         return intern(op, there, attrs, node.key)
 
@@ -157,7 +157,8 @@ def _decisions_of(node: Node) -> dict[str, Decision]:
 
 def _reached_inputs(node: Node, settings: Mapping[str, Setting]) -> tuple[Node, ...]:
     if node.op is CHOICE:
-        return (node.inputs[settings[node.decision.key][node["slot"]]],)
+        slot: int = node["slot"]
+        return (node.inputs[settings[node.decision.key][slot]],)
     if node.op is MAYBE and node["index"] not in settings[node.decision.key]:
         return ()
     return node.inputs

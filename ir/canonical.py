@@ -10,10 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any
-
 from .cells import expand
-from .graph import Graph, Node, attrs_text
+from .graph import Graph, Node
 
 DIGITS = 12
 
@@ -27,53 +25,57 @@ def canonical(graph: Graph) -> str:
     """One line a node: its op, its attributes, the number of its weights, those of its inputs."""
     flat = expand(graph)
     requires = sorted([r.text for r in flat.requires])
-    if not any(_alike(node) for node in flat.order):
-        return "\n".join([*_numbered(flat, _in_order), *requires])
-    return "\n".join([*_smallest(flat), *requires])
+    if any([node.op.commutative and _alike(node) for node in flat.order]):
+        return "\n".join([*_smallest(flat), *requires])
+    return "\n".join([*_numbered(flat, flat.order, _in_order), *requires])
 
 
-def _in_order(node: Node) -> tuple[Node, ...]:
+def _in_order(node: Node) -> Sequence[Node]:
     return node.inputs
 
 
 def _alike(node: Node) -> bool:
     """Whether two different inputs of a commutative op have one form."""
-    if not node.op.commutative:
-        return False
     forms = {i: i.form for i in node.inputs}
     return len(set(forms.values())) < len(forms)
 
 
-def _numbered(graph: Graph, inputs_of: Callable[[Node], Sequence[Node]]) -> list[str]:
-    number: dict[Node, int] = {}
+def _numbered(
+    graph: Graph, order: Sequence[Node], inputs_of: Callable[[Node], Sequence[Node]]
+) -> list[str]:
+    """A line a node. `order` is the depth-first order that visits inputs as `inputs_of` has them."""
+    number: dict[Node, str] = {}
     owner: dict[str, int] = {"": 0}
     names: dict[str, str] = {}
-
-    def rename(name: str) -> str:
-        return names.setdefault(name, f"d{len(names)}")
-
     lines: list[str] = []
-    texts: dict[tuple[Any, ...], str] = {}
+    for node in order:
+        kernel = node.kernel
+        renamed = kernel.symbols
+        if renamed:
+            renamed = tuple([names.setdefault(name, f"d{len(names)}") for name in renamed])
+        tie = owner.setdefault(node.key, len(owner))
+        below = " ".join([number[i] for i in inputs_of(node)])
+        number[node] = str(len(lines))
+        lines.append(f"{kernel.text(renamed)}#{tie} {below}")
+    lines += [f"{name}={number[node]}" for name, node in graph.outputs]
+    return lines
+
+
+def _depth_first(graph: Graph, inputs_of: Callable[[Node], Sequence[Node]]) -> list[Node]:
+    done: set[Node] = set()
+    order: list[Node] = []
     stack: list[Node] = [node for _, node in reversed(graph.outputs)]
     while stack:
         node = stack[-1]
-        if node in number:
+        waiting = [i for i in reversed(inputs_of(node)) if i not in done]
+        if node in done or not waiting:
             stack.pop()
-            continue
-        below = inputs_of(node)
-        waiting = [i for i in reversed(below) if i not in number]
-        if waiting:
+            if node not in done:
+                done.add(node)
+                order.append(node)
+        else:
             stack.extend(waiting)
-            continue
-        stack.pop()
-        text = texts.get(node.attrs)
-        if text is None:
-            text = texts[node.attrs] = attrs_text(node.attrs, rename)
-        tie = owner.setdefault(node.key, len(owner))
-        lines.append(f"{node.op.name}{text}#{tie} {' '.join([str(number[i]) for i in below])}")
-        number[node] = len(lines)
-    lines += [f"{name}={number[node]}" for name, node in graph.outputs]
-    return lines
+    return order
 
 
 # ── telling alike inputs apart ───────────────────────────────────────────────────────────────────
@@ -131,7 +133,7 @@ def _descend(graph: Graph, colours: dict[Node, bytes]) -> list[str]:
     """
     tied = _first_tied(graph, colours)
     if tied is None:
-        return _numbered(graph, lambda node: _coloured(node, colours))
+        return _in_colours(graph, colours)
     best: list[str] | None = None
     for node in tied:
         branch = {**colours, node: _hash(colours[node], b"individual")}
@@ -139,11 +141,18 @@ def _descend(graph: Graph, colours: dict[Node, bytes]) -> list[str]:
         while (more := _first_tied(graph, refined)) is not None:
             refined[more[0]] = _hash(refined[more[0]], b"individual")
             refined = _refined(graph, refined)
-        lines = _numbered(graph, lambda n, c=refined: _coloured(n, c))
+        lines = _in_colours(graph, refined)
         if best is None or lines < best:
             best = lines
     assert best is not None
     return best
+
+
+def _in_colours(graph: Graph, colours: _Colours) -> list[str]:
+    def inputs_of(node: Node) -> Sequence[Node]:
+        return _coloured(node, colours)
+
+    return _numbered(graph, _depth_first(graph, inputs_of), inputs_of)
 
 
 def _coloured(node: Node, colours: _Colours) -> Sequence[Node]:

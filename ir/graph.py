@@ -17,10 +17,38 @@ from typing import Any, NoReturn, cast
 from weakref import WeakValueDictionary
 
 from .decisions import Decision
-from .dims import Expr, Static, bind, decisions_in, symbols_in
+from .dims import Expr, Static, bind, decisions_in, symbol, symbols_in, text_of
 from .ops import CELL, CHOICE, FORMAL, INPUT, MAYBE, Attrs, Misfit, Op, Weight
 from .types import Type
 
+
+
+class Kernel:
+    """What follows from an op, its input types and its attributes alone, found once for all.
+
+    `prefix` starts the form, `is_open` says that a decision is in the attributes, `symbols` are
+    the named sizes in the attributes in the order of appearance.
+    """
+
+    __slots__ = ("_attrs", "_op", "_texts", "is_open", "prefix", "symbols", "type")
+
+    def __init__(self, op: Op, types: tuple[Type, ...], attrs: tuple[Any, ...]) -> None:
+        self.type = op.infer(types, dict(zip(op.names, attrs, strict=True)))
+        self.prefix = f"{op.name}({attrs_text(attrs, lambda _: '_')})".encode()
+        self.is_open = op in (CHOICE, MAYBE) or self.type.maybe is not None or _any_open(attrs)
+        self.symbols = tuple(dict.fromkeys(_symbols(attrs)))
+        self._op = op
+        self._attrs = attrs
+        self._texts: dict[tuple[str, ...], str] = {}
+
+    def text(self, names: tuple[str, ...] = ()) -> str:
+        """Op and attributes as text that is the same in every process, `symbols` renamed so."""
+        found = self._texts.get(names)
+        if found is None:
+            renamed = dict(zip(self.symbols, names, strict=True))
+            found = self._op.name + attrs_text(self._attrs, renamed.__getitem__)
+            self._texts[names] = found
+        return found
 
 
 class Node:
@@ -32,7 +60,7 @@ class Node:
     """
 
     __slots__ = (
-        "__weakref__", "attrs", "flat", "form", "inputs", "key", "op", "settled", "type",
+        "__weakref__", "attrs", "flat", "form", "inputs", "kernel", "key", "op", "settled", "type",
     )  # fmt: skip
 
     op: Op
@@ -40,6 +68,7 @@ class Node:
     attrs: tuple[Any, ...]
     key: str
     type: Type
+    kernel: Kernel
     form: bytes
     settled: bool
     flat: bool
@@ -76,6 +105,7 @@ _set_inputs = cast("Callable[[Node, tuple[Node, ...]], None]", Node.__dict__["in
 _set_attrs = cast("Callable[[Node, tuple[Any, ...]], None]", Node.__dict__["attrs"].__set__)
 _set_key = cast("Callable[[Node, str], None]", Node.__dict__["key"].__set__)
 _set_type = cast("Callable[[Node, Type], None]", Node.__dict__["type"].__set__)
+_set_kernel = cast("Callable[[Node, Kernel], None]", Node.__dict__["kernel"].__set__)
 _set_form = cast("Callable[[Node, bytes], None]", Node.__dict__["form"].__set__)
 _set_settled = cast("Callable[[Node, bool], None]", Node.__dict__["settled"].__set__)
 _set_flat = cast("Callable[[Node, bool], None]", Node.__dict__["flat"].__set__)
@@ -83,8 +113,7 @@ _set_flat = cast("Callable[[Node, bool], None]", Node.__dict__["flat"].__set__)
 _Identity = tuple[Op, tuple[Node, ...], tuple[Any, ...], str]
 _interned: WeakValueDictionary[_Identity, Node] = WeakValueDictionary()
 
-_Kernel = tuple[Type, bytes, bool]
-_kernels: dict[tuple[Op, tuple[Type, ...], tuple[Any, ...]], _Kernel] = {}
+_kernels: dict[tuple[Op, tuple[Type, ...], tuple[Any, ...]], Kernel] = {}
 _MOST_KERNELS = 100_000
 
 
@@ -138,15 +167,22 @@ def intern(op: Op, inputs: tuple[Node, ...], attrs: tuple[Any, ...], key: str) -
     found = _interned.get(identity)
     if found is not None:
         return found
-    type, prefix, is_open = _kernel(op, tuple([i.type for i in inputs]), attrs)
+    types = tuple([i.type for i in inputs])
+    kernel = _kernels.get((op, types, attrs))
+    if kernel is None:
+        if len(_kernels) >= _MOST_KERNELS:
+            _kernels.clear()
+        kernel = _kernels[op, types, attrs] = Kernel(op, types, attrs)
     node = Node.__new__(Node)
     _set_op(node, op)
     _set_inputs(node, inputs)
     _set_attrs(node, attrs)
     _set_key(node, key)
-    _set_type(node, type)
-    _set_form(node, blake2b(prefix + b"".join([i.form for i in inputs]), digest_size=12).digest())
-    settled, flat = not is_open, op is not CELL
+    _set_type(node, kernel.type)
+    _set_kernel(node, kernel)
+    forms = b"".join([i.form for i in inputs])
+    _set_form(node, blake2b(kernel.prefix + forms, digest_size=12).digest())
+    settled, flat = not kernel.is_open, op is not CELL
     for i in inputs:
         settled = settled and i.settled
         flat = flat and i.flat
@@ -162,20 +198,6 @@ def _by_form(node: Node) -> tuple[bytes, str]:
     return (node.form, node.key)
 
 
-def _kernel(op: Op, types: tuple[Type, ...], attrs: tuple[Any, ...]) -> _Kernel:
-    """What follows from op, input types and attributes alone; remembered, as it recurs often."""
-    identity = (op, types, attrs)
-    found = _kernels.get(identity)
-    if found is None:
-        if len(_kernels) >= _MOST_KERNELS:
-            _kernels.clear()
-        type = op.infer(types, dict(zip(op.names, attrs, strict=True)))
-        prefix = f"{op.name}({attrs_text(attrs, lambda _: '_')})".encode()
-        is_open = op in (CHOICE, MAYBE) or type.maybe is not None or _any_open(attrs)
-        found = _kernels[identity] = (type, prefix, is_open)
-    return found
-
-
 def _any_open(value: Any) -> bool:
     if isinstance(value, tuple):
         return any(map(_any_open, value))  # pyright: ignore[reportUnknownArgumentType]
@@ -186,6 +208,16 @@ def _any_open(value: Any) -> bool:
     return False
 
 
+def _symbols(value: Any) -> Iterator[str]:
+    if isinstance(value, tuple):
+        for item in value:  # pyright: ignore[reportUnknownVariableType]
+            yield from _symbols(item)
+    elif isinstance(value, Expr):
+        yield from sorted(symbols_in(value))
+    elif isinstance(value, Type):
+        yield from _symbols(value.shape)
+
+
 def attrs_text(value: Any, rename: Callable[[str], str]) -> str:
     """Attribute values as text that is the same in every process, symbols renamed."""
     if isinstance(value, tuple):
@@ -193,8 +225,6 @@ def attrs_text(value: Any, rename: Callable[[str], str]) -> str:
     if isinstance(value, Expr):
         names = symbols_in(value)
         if names:
-            from .dims import symbol
-
             value = bind(value, {name: symbol(rename(name)) for name in sorted(names)})
         return str(value)
     if isinstance(value, Type):
@@ -306,8 +336,6 @@ class Requirement:
 
     @property
     def text(self) -> str:
-        from .dims import text_of
-
         return f"{text_of(self.left)} {self.relation} {text_of(self.right)}"
 
 
@@ -386,7 +414,8 @@ def graph(
     requires: Sequence[Requirement] = (),
 ) -> Graph:
     """The graph of these outputs; inputs that nothing reaches are left out."""
-    reached = {node for node in topological([node for _, node in outputs]) if node.op is INPUT}
+    order = tuple(topological([node for _, node in outputs]))
+    reached = {node for node in order if node.op is INPUT}
     kept = tuple([node for node in inputs if node in reached])
     if len(kept) < len(reached):
         missing = next(node for node in reached if node not in kept)
@@ -395,4 +424,5 @@ def graph(
     found = _graphs.get(identity)
     if found is None:
         found = _graphs[identity] = Graph(*identity)
+        found.__dict__["order"] = order
     return found
