@@ -8,14 +8,15 @@ from typing import Literal
 
 from .boxes import HEADER, MARGIN, PAD_X, Sized, arriving, line_width, sized
 from .layout import Item, Layout, Net, Path, Point, Target, layered
-from .scene import Box, Link, Scene, State
+from .scene import Box, Kind, Link, Scene, State
 from .style import SMALL_SIZE
 from .text import fit, width_of
 
 Direction = Literal["right", "down"]
 """Where values flow."""
 
-_PULL = 2.0
+# The lines between ops are the spine of the picture; those from inputs may bend.
+_PULL: dict[Kind, float] = {"op": 6.0, "cell": 6.0, "choice": 1.0, "bus": 1.0}
 _INPUT_PULL = 0.5
 _WIDEST_LABEL = 110.0
 
@@ -124,7 +125,8 @@ def _item(box: Box, size: Sized, inside: Placed | None, direction: Direction) ->
         entries = tuple([before + entry - across / 2 for entry in inside.entries])
         leave = before + inside.leave - across / 2
     first, last = box.kind in ("input", "formal"), box.kind in ("output", "port")
-    return Item(along, across, first, last, entries, leave, _INPUT_PULL if first else _PULL)
+    pull = _PULL.get(box.kind, _INPUT_PULL)
+    return Item(along, across, first, last, entries, leave, pull)
 
 
 def _grouped(links: Sequence[Link]) -> list[list[Link]]:
