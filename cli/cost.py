@@ -53,16 +53,7 @@ def cost(
     from ..pipeline.sources import open_source
 
     source = open_source(file, pairs(settings))
-    graph = source.graph
-    if sample is not None and not graph.settled:
-        from random import Random
-
-        from ..compiler.explore import sample as draw
-        from ..compiler.specialise import specialise
-
-        graph = specialise(graph, draw(graph, Random(sample)))
-    elif not graph.settled:
-        graph = source.network
+    graph = source.drawn(sample) if sample is not None else source.network
     sizes = _sizes(graph, batch, pairs(size, "--size"))
     total, lines = cost_of(graph), cost_lines(graph)
     if as_json:

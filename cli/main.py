@@ -11,20 +11,30 @@ import typer
 from .check import check
 from .cost import cost
 from .count import count
+from .emit import emit
 from .explain import explain
+from .fmt import fmt
 from .guard import OUR_FAULT, close_pipe, crash_line, guarded
 from .output import print_error
 from .sample import sample
+from .show import show
+from .version import version
 
 COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     "Files": {
         "check": check,
+        "fmt": fmt,
         "explain": explain,
     },
     "Spaces": {
         "count": count,
         "cost": cost,
+        "show": show,
         "sample": sample,
+        "emit": emit,
+    },
+    "About": {
+        "version": version,
     },
 }
 """Every command, by the heading that it stands under."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
+from ..compiler.explore import sample
 from ..compiler.specialise import specialise
 from ..ir.decisions import Decision, Setting, UnknownLabel
 from ..ir.dsl import Program, is_genotype, load, load_genotype
@@ -37,6 +39,11 @@ class Source:
         if self.genotype is None:
             return self.program.graph
         return specialise(self.program.graph, self.genotype)
+
+    def drawn(self, seed: int) -> Graph:
+        """The network; where decisions are open, that of a genotype drawn with this seed."""
+        graph = self.graph
+        return graph if graph.settled else specialise(graph, sample(graph, Random(seed)))
 
     @property
     def network(self) -> Graph:
