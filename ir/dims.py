@@ -112,6 +112,8 @@ class Expr:
 
     def __mul__(self, other: Static) -> Static:
         terms: dict[Monomial, Number] = {}
+        if len(self.terms) * len(_terms(other)) > LONGEST_TEXT:
+            raise OverflowError("the product has too many terms")
         for left, a in self.terms:
             for right, b in _terms(other):
                 monomial = tuple(sorted(left + right, key=_text_of_atom))
@@ -171,6 +173,10 @@ def _term_text(monomial: Monomial, factor: Number) -> str:
     return atoms if factor == 1 else f"{text_of(factor)}*{atoms}"
 
 
+LONGEST_TEXT = 100_000
+"""Characters that an expression may have when written out; beyond it OverflowError is raised."""
+
+
 def _from_terms(terms: Mapping[Monomial, Number]) -> Static:
     kept = {monomial: _plain(factor) for monomial, factor in terms.items() if factor != 0}
     if not kept:
@@ -181,9 +187,12 @@ def _from_terms(terms: Mapping[Monomial, Number]) -> Static:
     identity = tuple(ordered)
     found = _interned.get(identity)
     if found is None:
+        text = " + ".join(_term_text(*term) for term in ordered).replace("+ -", "- ")
+        if len(text) > LONGEST_TEXT:
+            raise OverflowError("the expression is too long")
         found = Expr()
         found.terms = identity
-        found.text = " + ".join(_term_text(*term) for term in ordered).replace("+ -", "- ")
+        found.text = text
         found.open = any(isinstance(atom, (Pick, Present)) for atom in atoms(found))
         _interned[identity] = found
     return found
@@ -204,6 +213,8 @@ def pick(decision: Decision, slot: int, options: Sequence[Static]) -> Static:
     """The option that `decision` takes at `slot`; no expression where all options are equal."""
     if all(option == options[0] for option in options):
         return options[0]
+    if sum(len(option.text) for option in options if isinstance(option, Expr)) > LONGEST_TEXT:
+        raise OverflowError("the options are too long")
     return _atom(Pick(decision, slot, tuple(options)))
 
 

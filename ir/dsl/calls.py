@@ -8,7 +8,7 @@ from typing import Any
 
 from ..diagnostics import Diagnostic, Label, Span
 from ..dims import call as call_scalar
-from ..dims import symbols_in, text_of
+from ..dims import Static, symbols_in, text_of
 from ..graph import Node, build, cell, choice, formal
 from ..ops import Misfit, Op
 from ..ops.base import require_equal
@@ -26,7 +26,7 @@ from .expressions import (
     static_of,
     tensor_of,
 )
-from .misfits import misfit_problem
+from .misfits import Mend, mended, misfit_problem
 from .values import CellDef, Family, OpChoice, OpRef, Scope
 
 KINDS = ("int", "number", "bool", "text", "ints", "op")
@@ -142,6 +142,7 @@ def _apply_one(
     else:
         node = _apply_primitive(world, callee, inputs, attrs, key, tree)
     world.note_span(node, tree.span)
+    world.call_trees.setdefault(node, tree)
     return node
 
 
@@ -226,22 +227,24 @@ def _apply_cell(
     scope = Scope("cell", definition.scope.file, definition.scope, prefix=key)
     actual = _operands(definition, inputs, given, tree)
     bound = _attributes(world, definition, given, scope, tree)
+    formals: list[Node] = []
+    clashes: list[_Clash] = []
+    for operand, nodes in zip(written.operands, actual, strict=True):
+        if operand.type is not None:
+            for node in nodes:
+                clashes += _unify(world, operand, operand.type, node, scope, definition, tree)
+        made = [_formal(operand, index, node) for index, node in enumerate(nodes, 1)]
+        for node in made:
+            world.note_span(node, operand.span)
+        formals += made
+        members = dict(enumerate(made, 1))
+        name = operand.name.id
+        scope.values[name] = Family(name, members) if operand.variadic else made[0]
+        scope.spans[name] = operand.span
+    if clashes:
+        raise _joint_clash(world, clashes, definition, tree)
     world.calls.append((definition.name, tree.span))
     try:
-        formals: list[Node] = []
-        for place, operand in enumerate(written.operands):
-            nodes = actual[place]
-            if operand.type is not None:
-                for node in nodes:
-                    _unify(world, operand, operand.type, node, scope, definition, tree)
-            made = [_formal(operand, index, node) for index, node in enumerate(nodes, 1)]
-            for node in made:
-                world.note_span(node, operand.span)
-            formals += made
-            members = dict(enumerate(made, 1))
-            name = operand.name.id
-            scope.values[name] = Family(name, members) if operand.variadic else made[0]
-            scope.spans[name] = operand.span
         from .statements import run_cell_body
 
         body, place_of_return = run_cell_body(world, written, scope)
@@ -387,6 +390,10 @@ def _check_dtype(tree: s.TypeTree) -> None:
         raise unknown("E204", "dtype", tree.dtype, DTYPES, f"one of {', '.join(DTYPES)}")
 
 
+_Clash = tuple[Misfit, Mend]
+"""Settings under which a size is not the one that the boundary asks for, and that size."""
+
+
 def _unify(
     world: Elaboration,
     operand: s.Operand,
@@ -395,34 +402,76 @@ def _unify(
     scope: Scope,
     definition: CellDef,
     tree: s.Call,
-) -> None:
-    """Bind the names of sizes that are not known yet; all others must agree."""
+) -> list[_Clash]:
+    """Bind the names of sizes that are not known yet; all others must agree.
+
+    What only some settings of decisions meet is returned, so that all operands are counted
+    together. Raises Problem (E306) where a size can never fit.
+    """
     _check_dtype(declared)
     type = node.type
     what = f"`{operand.name.id}` of `{definition.name}`"
     if type.dtype != declared.dtype.id or type.rank != len(declared.sizes):
         raise _boundary(world, f"{what} is {s.unparse(declared)}, not {type.pretty}", node, operand, tree)
+    clashes: list[_Clash] = []
     for axis, (size, have) in enumerate(zip(declared.sizes, type.shape, strict=True)):
         if isinstance(size, s.Name) and scope.find(size.id) is None:
             scope.values[size.id] = have
             scope.spans[size.id] = size.span
             continue
         expected = static_of(evaluate(world, size, scope, Place(scope.prefix, False)), size)
+        pairs: list[tuple[Static, Static]] = []
+
+        def told(a: Static, b: Static, axis: int = axis, pairs: Any = pairs) -> str:
+            pairs.append((a, b))
+            return f"axis {axis} is {text_of(a)}, not {text_of(b)}"
+
         try:
-            require_equal(
-                have,
-                expected,
-                lambda a, b, axis=axis: f"axis {axis} is {text_of(a)}, not {text_of(b)}",
-            )
+            require_equal(have, expected, told)
         except Misfit as misfit:
-            if misfit.witness:
+            mend = Mend(*pairs[0], _size_text(size, pairs[0][1], definition)) if pairs else None
+            if misfit.witness and mend is not None:
+                clashes.append((misfit, mend))
+            elif misfit.code == "E505":
                 raise misfit_problem(world, misfit, definition.name, tree.span, [node]) from None
-            raise _boundary(world, f"{what}: {misfit.message}", node, operand, tree) from None
+            else:
+                raise _boundary(
+                    world, f"{what}: {misfit.message}", node, operand, tree, mend
+                ) from None
+    return clashes
+
+
+def _size_text(size: s.Expression, wanted: Static, definition: CellDef) -> str:
+    """How the caller writes the size: by name where the cell takes the name from around it."""
+    if isinstance(size, s.Name) and definition.scope.find(size.id) is wanted:
+        return size.id
+    return text_of(wanted)
+
+
+def _joint_clash(
+    world: Elaboration, clashes: list[_Clash], definition: CellDef, tree: s.Call
+) -> Problem:
+    """One diagnostic for the operands that fail under settings of the same decisions."""
+    first, mend = clashes[0]
+    failed = list(first.failed)
+    for other, _ in clashes[1:]:
+        if other.witness.keys() == first.witness.keys():
+            failed += [settings for settings in other.failed if settings not in failed]
+    passed = [settings for settings in first.passed if settings not in failed]
+    failed.sort(key=lambda settings: tuple(settings.values()))
+    joint = Misfit(first.message, code="E302", failed=failed, passed=passed)
+    return misfit_problem(world, joint, definition.name, tree.span, mend=mend)
 
 
 def _boundary(
-    world: Elaboration, message: str, node: Node, operand: s.Operand, tree: s.Call
+    world: Elaboration,
+    message: str,
+    node: Node,
+    operand: s.Operand,
+    tree: s.Call,
+    mend: Mend | None = None,
 ) -> Problem:
+    helped, edit = mended(world, [node], mend) if mend is not None else ("", None)
     causes = [Label(operand.span, "asked for here")]
     where = world.spans.get(node)
     if where is not None and where != tree.span:
@@ -432,8 +481,9 @@ def _boundary(
         message,
         tree,
         f"given {node.type.pretty}",
-        causes=(*causes, *world.call_causes()),
-        help="bring the input to the shape that is asked for",
+        causes=(*causes, *[c for c in world.call_causes() if c.span != tree.span]),
+        help=helped or "bring the input to the shape that is asked for",
+        edit=edit,
     )
 
 

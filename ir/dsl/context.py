@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
@@ -31,6 +31,15 @@ class Silent(Exception):
     """A statement that uses what an earlier error has spoilt."""
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What a decision offers: its label, its value, and the part of the source that names it."""
+
+    label: str
+    value: Any
+    span: Span
+
+
 @dataclass(slots=True)
 class Elaboration:
     """What is gathered while a space is elaborated."""
@@ -40,7 +49,10 @@ class Elaboration:
     spans: dict[Node, Span] = field(default_factory=dict[Node, Span])
     decisions: dict[str, Decision] = field(default_factory=dict[str, Decision])
     decision_spans: dict[str, Span] = field(default_factory=dict[str, Span])
-    candidates: dict[str, tuple[Any, ...]] = field(default_factory=dict[str, tuple[Any, ...]])
+    candidates: dict[str, tuple[Candidate, ...]] = field(
+        default_factory=dict[str, tuple["Candidate", ...]]
+    )
+    call_trees: dict[Node, s.Call] = field(default_factory=dict[Node, s.Call])
     claims: set[str] = field(default_factory=set[str])
     inputs: list[Node] = field(default_factory=list[Node])
     outputs: dict[str, Node] = field(default_factory=dict[str, Node])
@@ -112,11 +124,3 @@ def unknown(code: str, what: str, name: s.Name, known: Iterable[str], help: str)
         help=f"write `{close}`" if close else help,
         edit=Edit(name.span, close) if close else None,
     )
-
-
-def grouped(places: Mapping[str, Span]) -> dict[Span, list[str]]:
-    """Labels that have one span, together."""
-    groups: dict[Span, list[str]] = {}
-    for label, span in places.items():
-        groups.setdefault(span, []).append(label)
-    return groups

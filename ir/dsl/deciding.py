@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ..decisions import Decision, KOf, OneOf, OpenNumber, SomeOf
+from ..diagnostics import Label
 from ..dims import pick
 from ..graph import Node, choice, maybe
 from ..ops import Misfit
 from . import syntax as s
-from .context import Elaboration, problem
+from .context import Candidate, Elaboration, problem
 from .expressions import Place, bounds, evaluate, is_static, kind_of, spread, whole_of
 from .misfits import misfit_problem
 from .values import Many, OpChoice, OpRef, Scope
@@ -20,9 +22,9 @@ MOST_CANDIDATES = 10_000
 def decide(world: Elaboration, tree: s.Decide, scope: Scope, place: Place) -> Any:
     """The open value. A decision that leaves nothing open is none, and gives its only value."""
     candidates = _candidates(world, tree, scope, place)
-    labels = tuple([label for label, _ in candidates])
-    values = tuple([value for _, value in candidates])
-    _check_labels(tree, labels)
+    labels = tuple([candidate.label for candidate in candidates])
+    values = tuple([candidate.value for candidate in candidates])
+    _check_labels(tree, candidates)
     kind = _common_kind(tree, values, labels)
     if tree.take is None:
         if len(values) == 1:
@@ -30,7 +32,7 @@ def decide(world: Elaboration, tree: s.Decide, scope: Scope, place: Place) -> An
         number = kind in ("number", "tuple")
         key = _key(place, tree.name.id)
         decision: Decision = OpenNumber(key, labels) if number else OneOf(key, labels)
-        return _one(world, _register(world, decision, tree, values), tree, kind, values)
+        return _one(world, _register(world, decision, tree, candidates), tree, kind, values)
     if kind != "tensor":
         raise problem(
             "E210",
@@ -40,8 +42,8 @@ def decide(world: Elaboration, tree: s.Decide, scope: Scope, place: Place) -> An
             help="take one of them",
         )
     if tree.take == "some":
-        return _some(world, tree, place, labels, values)
-    return _several(world, tree, scope, place, labels, values)
+        return _some(world, tree, place, candidates)
+    return _several(world, tree, scope, place, candidates)
 
 
 def _key(place: Place, name: str) -> str:
@@ -50,8 +52,10 @@ def _key(place: Place, name: str) -> str:
 
 def _candidates(
     world: Elaboration, tree: s.Decide, scope: Scope, place: Place
-) -> list[tuple[str, Any]]:
+) -> tuple[Candidate, ...]:
     source = tree.source
+    found: list[Candidate] = []
+    many = 0
     if not isinstance(source, s.Candidates):
         value = evaluate(world, source, scope, place.inner)
         if not isinstance(value, Many):
@@ -61,22 +65,27 @@ def _candidates(
                 source,
                 help="write the candidates in braces, or a family with `[*]`",
             )
-        found = list(value.items)
+        found += [Candidate(label, item, source.span) for label, item in value.items]
     else:
-        found = []
         for item in source.items:
             if isinstance(item, s.Interval):
                 first, last = bounds(world, item, scope)
-                if last - first > MOST_CANDIDATES:
-                    raise problem(
-                        "E501",
-                        f"there are more than {MOST_CANDIDATES} candidates",
-                        item,
-                        help="write fewer",
-                    )
-                found += [(str(value), value) for value in range(first, last + 1)]
+                many += max(0, last - first + 1)
+                if many <= MOST_CANDIDATES:
+                    numbers = range(first, last + 1)
+                    found += [Candidate(str(number), number, item.span) for number in numbers]
             else:
-                found += spread(world, (item,), scope, place.inner)
+                values = spread(world, (item,), scope, place.inner)
+                found += [Candidate(label, value, item.span) for label, value in values]
+                many += len(values)
+            if many > MOST_CANDIDATES:
+                raise problem(
+                    "E501",
+                    f"`?{tree.name.id}` has more than {MOST_CANDIDATES} candidates",
+                    item,
+                    "the limit was met here",
+                    help="offer fewer, for example in coarser steps",
+                )
     if not found:
         raise problem(
             "E211",
@@ -85,16 +94,21 @@ def _candidates(
             "nothing is defined here yet",
             help="name at least one candidate",
         )
-    return found
+    return tuple(found)
 
 
-def _check_labels(tree: s.Decide, labels: tuple[str, ...]) -> None:
-    for place, label in enumerate(labels):
-        if label in labels[:place]:
+def _check_labels(tree: s.Decide, candidates: tuple[Candidate, ...]) -> None:
+    seen: dict[str, Candidate] = {}
+    for candidate in candidates:
+        first = seen.setdefault(candidate.label, candidate)
+        if first is not candidate:
+            causes = (Label(first.span, "first here"),) if first.span != candidate.span else ()
             raise problem(
                 "E211",
-                f"`?{tree.name.id}` offers `{label}` twice",
-                tree.source,
+                f"`?{tree.name.id}` offers `{candidate.label}` twice",
+                candidate.span,
+                "again here",
+                causes=causes,
                 help="leave one of them out",
             )
 
@@ -125,7 +139,7 @@ def _kind(value: Any) -> str:
 
 
 def _register(
-    world: Elaboration, decision: Decision, tree: s.Decide, values: tuple[Any, ...]
+    world: Elaboration, decision: Decision, tree: s.Decide, candidates: tuple[Candidate, ...]
 ) -> Decision:
     known = world.decisions.get(decision.key)
     if known is not None and (known != decision or not world.shared):
@@ -134,18 +148,16 @@ def _register(
             f"there are two decisions `{decision.key}`",
             tree.name,
             "named again here",
-            causes=(),
+            causes=(Label(world.decision_spans[decision.key], "first here"),),
             help="give one of them another name",
         )
     world.decisions[decision.key] = decision
     world.decision_spans.setdefault(decision.key, _name_span(tree))
-    world.candidates[decision.key] = values
+    world.candidates[decision.key] = candidates
     return decision
 
 
 def _name_span(tree: s.Decide) -> Any:
-    from dataclasses import replace
-
     return replace(tree.name.span, column=tree.name.span.column - 1)
 
 
@@ -187,9 +199,10 @@ def _several(
     tree: s.Decide,
     scope: Scope,
     place: Place,
-    labels: tuple[str, ...],
-    values: tuple[Any, ...],
+    candidates: tuple[Candidate, ...],
 ) -> Any:
+    labels = tuple([candidate.label for candidate in candidates])
+    values = tuple([candidate.value for candidate in candidates])
     assert tree.take is not None and not isinstance(tree.take, str)
     take = whole_of(evaluate(world, tree.take, scope, place.inner), tree.take)
     if take < 1 or (take > len(values) and not tree.repeats):
@@ -202,7 +215,7 @@ def _several(
     if take == len(values) and not tree.repeats:
         return Many(tuple(zip(labels, values, strict=True)))
     key = _key(place, tree.name.id)
-    decision = _register(world, KOf(key, labels, take, tree.repeats), tree, values)
+    decision = _register(world, KOf(key, labels, take, tree.repeats), tree, candidates)
     items = [
         (f"{tree.name.id}.{slot}", _choice(world, decision, slot, tree, values))
         for slot in range(take)
@@ -211,14 +224,16 @@ def _several(
 
 
 def _some(
-    world: Elaboration, tree: s.Decide, place: Place, labels: tuple[str, ...], values: tuple[Any, ...]
+    world: Elaboration, tree: s.Decide, place: Place, candidates: tuple[Candidate, ...]
 ) -> Any:
-    if len(values) == 1:
-        return Many(((labels[0], values[0]),))
-    decision = _register(world, SomeOf(_key(place, tree.name.id), labels), tree, values)
+    if len(candidates) == 1:
+        return Many(((candidates[0].label, candidates[0].value),))
+    labels = tuple([candidate.label for candidate in candidates])
+    decision = SomeOf(_key(place, tree.name.id), labels)
+    _register(world, decision, tree, candidates)
     items: list[tuple[str, Any]] = []
-    for index, value in enumerate(values):
-        node = maybe(decision, index, value)
+    for index, candidate in enumerate(candidates):
+        node = maybe(decision, index, candidate.value)
         world.note_span(node, tree.span)
-        items.append((labels[index], node))
+        items.append((candidate.label, node))
     return Many(tuple(items))

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from ..diagnostics import Diagnostic, Label, Span
+from ..decisions import Setting
+from ..diagnostics import Diagnostic, Edit, Label, Span
+from ..dims import Static, text_of
 from ..graph import Node
 from ..ops import Misfit
-from .context import Elaboration, Problem, grouped
+from . import syntax as s
+from .context import Candidate, Elaboration, Problem
 
 _MOST_CAUSES = 4
+_MOST_LABELS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Mend:
+    """A size that is not as it should be, and what to write for the right one."""
+
+    have: Static
+    wanted: Static
+    text: str
 
 
 def misfit_problem(
@@ -18,17 +33,18 @@ def misfit_problem(
     callee: str,
     span: Span,
     inputs: Sequence[Node] = (),
+    mend: Mend | None = None,
 ) -> Problem:
-    """The diagnostic of a Misfit raised by the call at `span`."""
-    causes = list(world.call_causes())
+    """The diagnostic of a Misfit raised by the call of `callee` at `span`."""
     if misfit.witness:
-        return Problem(_open_misfit(world, misfit, callee, span, causes))
+        return Problem(_open_misfit(world, misfit, callee, span, mend))
+    causes: list[Label] = []
     blamed = misfit.inputs or ()
-    for place in blamed:
+    for place in dict.fromkeys(blamed):
         if place < len(inputs) and len(causes) < _MOST_CAUSES:
             node = inputs[place]
             where = world.spans.get(node)
-            if where is not None and where != span:
+            if where is not None and not _within(where, span):
                 causes.append(Label(where, f"this is {node.type.pretty}"))
     verb = "is not complete" if misfit.code == "E205" else "does not fit"
     return Problem(
@@ -37,7 +53,7 @@ def misfit_problem(
             message=f"`{callee}` {verb}: {misfit.message}",
             span=span,
             label=_types_label(inputs, blamed),
-            causes=tuple(causes),
+            causes=(*causes, *world.call_causes()),
             help=misfit.help or _HELP.get(misfit.code, ""),
         )
     )
@@ -46,9 +62,10 @@ def misfit_problem(
 _HELP = {
     "E301": "change a size where it is made, or bring the inputs to one size first",
     "E303": "bring the inputs to one dtype and one number of axes, for example with `reshape`",
-    "E304": "see the op's attributes with `fusegraph explain ops`",
-    "E205": "see the op's inputs and attributes with `fusegraph explain ops`",
+    "E304": "write a value that the attribute takes; docs/language.md lists those of every op",
+    "E205": "docs/language.md lists the inputs and attributes of every op",
     "E306": "give the composite what its boundary asks for, or widen the boundary",
+    "E505": "bring the candidates to one size first, for example with a `linear` of their own",
 }
 
 
@@ -58,60 +75,95 @@ def _types_label(inputs: Sequence[Node], blamed: tuple[int, ...]) -> str:
     return f"given {' and '.join(texts)}" if texts else ""
 
 
+def _within(inner: Span, outer: Span) -> bool:
+    """Whether the one span lies inside the other."""
+    if inner.file != outer.file:
+        return False
+    starts = (outer.line, outer.column) <= (inner.line, inner.column)
+    return starts and (inner.end_line, inner.end_column) <= (outer.end_line, outer.end_column)
+
+
+# ── errors that only some settings of the decisions meet ─────────────────────────────────────────
+
+
 def _open_misfit(
-    world: Elaboration, misfit: Misfit, callee: str, span: Span, causes: list[Label]
+    world: Elaboration, misfit: Misfit, callee: str, span: Span, mend: Mend | None
 ) -> Diagnostic:
-    """An error that only some settings of the decisions meet: which candidates are to blame."""
-    key = next(iter(misfit.witness))
-    decision = world.decisions[key]
+    """Which candidates are to blame, where they are made, and one setting that fails."""
+    keys = list(misfit.witness)
+    blamed_by_key = {key: _blamed(misfit, key) for key in keys}
+    key = next((k for k in keys if blamed_by_key[k]), keys[0])
     name = key.rsplit(".", 1)[-1]
-    blamed = _blamed(misfit, key)
-    labels = [decision.labels[index] for index in blamed]
-    candidates = world.candidates.get(key, ())
-    places: dict[str, Span] = {}
-    types: dict[str, str] = {}
-    for index in blamed:
-        value = candidates[index] if index < len(candidates) else None
-        if isinstance(value, Node):
-            types[decision.labels[index]] = value.type.pretty
-            if value in world.spans:
-                places[decision.labels[index]] = world.spans[value]
-    for where, members in grouped(places).items():
-        if len(causes) < _MOST_CAUSES:
-            type = types[members[0]]
-            causes.append(Label(where, f"{', '.join(members)}: {type}"))
-    witness = ", ".join(
-        f"{k} = {world.decisions[k].format(setting)}" for k, setting in misfit.witness.items()
-    )
-    many = len(blamed)
-    if not blamed:
-        message = f"`?{name}` can be settled so that `{callee}` does not fit"
-    else:
-        plural = "candidates" if many > 1 else "a candidate"
-        message = f"`?{name}` offers {many if many > 1 else ''} {plural}".replace("  ", " ")
-        message += f" that `{callee}` cannot take"
     where = world.decision_spans.get(key, span)
-    if where != span:
-        causes.append(Label(span, f"needed here by `{callee}`"))
-    total = decision.count()
-    only = len(misfit.witness) == 1
-    note = f"{misfit.failing} of the {misfit.total if not only else total} options of "
-    note += f"{' and '.join(misfit.witness)} fail, for example {witness}"
+    blamed = [world.candidates[key][index] for index in blamed_by_key[key]]
+    if not blamed:
+        return _correlated(world, misfit, callee, span)
+    sources = list(dict.fromkeys(candidate.span for candidate in blamed))
+    primary = sources[0] if len(sources) == 1 else where
+    total = len(world.candidates[key])
+    causes = _where_made(world, blamed)
+    # A cause that holds the primary span shows the same line again and says little.
+    causes += [
+        label
+        for label in (Label(span, f"`{callee}` takes it here"), *world.call_causes())
+        if not _within(primary, label.span) and label.span not in {c.span for c in causes}
+    ]
+    labels = compressed([candidate.label for candidate in blamed])
+    many = len(blamed)
+    offer = f"`{labels}`, which" if many == 1 else f"{many} {_noun(blamed)} that"
+    helped, edit = _mended(world, blamed, mend)
     return Diagnostic(
         code="E302",
-        message=message,
-        span=where,
-        label=misfit.message,
+        message=f"`?{name}` offers {offer} `{callee}` cannot take",
+        span=primary,
+        label=f"{many} of {total} candidates {_failing_text(misfit, mend)}",
         causes=tuple(causes),
-        notes=(note,),
-        help=misfit.help
-        or (
-            f"bring {', '.join(labels[:4])}{' …' if many > 4 else ''} to the shape of the others, "
-            "or leave them out"
-            if labels
-            else "bring the candidates to one shape"
-        ),
+        notes=(_count_note(world, misfit),),
+        help=helped
+        or misfit.help
+        or f"bring {labels} to the shape of the others, or leave {'it' if many == 1 else 'them'} out",
+        edit=edit,
     )
+
+
+def _noun(blamed: Sequence[Candidate]) -> str:
+    return "features" if isinstance(blamed[0].value, Node) else "candidates"
+
+
+def _failing_text(misfit: Misfit, mend: Mend | None) -> str:
+    if mend is not None and mend.text.isidentifier():
+        return f"have {mend.text} = {text_of(mend.have)}, not {text_of(mend.wanted)}"
+    return f"do not fit: {misfit.message}"
+
+
+def _correlated(world: Elaboration, misfit: Misfit, callee: str, span: Span) -> Diagnostic:
+    """No candidate is to blame alone: it is the combination of several decisions that fails."""
+    keys = list(misfit.witness)
+    names = " and ".join(f"`?{key.rsplit('.', 1)[-1]}`" for key in keys[:3])
+    causes = [
+        Label(where, f"one of {compressed(world.decisions[key].labels)}")
+        for key in keys[:_MOST_CAUSES]
+        if (where := world.decision_spans.get(key)) is not None and where != span
+    ]
+    return Diagnostic(
+        code="E302",
+        message=f"{names} can be settled so that `{callee}` does not fit",
+        span=span,
+        label=misfit.message,
+        causes=(*causes, *[c for c in world.call_causes() if not _within(span, c.span)]),
+        notes=(_count_note(world, misfit),),
+        help=misfit.help or "bring the candidates to one shape, or tie the decisions with `let`",
+    )
+
+
+def _count_note(world: Elaboration, misfit: Misfit) -> str:
+    keys = list(misfit.witness)
+    options = [world.decisions[key].format(misfit.witness[key]) for key in keys]
+    shown = [f"{key} = {option}" for key, option in zip(keys, options, strict=True)]
+    witness = options[0] if len(keys) == 1 else ", ".join(shown)
+    of = " and ".join(keys)
+    fail = "fails" if misfit.failing == 1 else "fail"
+    return f"{misfit.failing} of the {misfit.total} options of {of} {fail}, for example {witness}"
 
 
 def _blamed(misfit: Misfit, key: str) -> list[int]:
@@ -119,3 +171,89 @@ def _blamed(misfit: Misfit, key: str) -> list[int]:
     failing = {index for settings in misfit.failed for index in settings[key]}
     passing = {index for settings in misfit.passed for index in settings[key]}
     return sorted(failing - passing)
+
+
+def _where_made(world: Elaboration, blamed: Sequence[Candidate]) -> list[Label]:
+    """One cause for each place that makes candidates, with their names and types together."""
+    groups: dict[Span, dict[str, list[str]]] = {}
+    for candidate in blamed:
+        value = candidate.value
+        span = world.spans.get(value) if isinstance(value, Node) else None
+        if span is not None and not _within(span, candidate.span):
+            types = groups.setdefault(span, {})
+            types.setdefault(value.type.pretty, []).append(candidate.label)
+    return [Label(span, _types_text(types)) for span, types in list(groups.items())[:_MOST_CAUSES]]
+
+
+def _types_text(types: Mapping[str, Sequence[str]]) -> str:
+    return ", ".join(
+        f"{compressed(labels)} {'are' if len(labels) > 1 else 'is'} {type}"
+        for type, labels in list(types.items())[:_MOST_LABELS]
+    )
+
+
+_INDEXED = re.compile(r"(.*)\[(-?[0-9]+)\]")
+
+
+def compressed(labels: Sequence[str]) -> str:
+    """Labels in few words: `skeleton[1..4], c[1]`."""
+    runs: list[tuple[str, int | None, int]] = []
+    for label in labels:
+        found = _INDEXED.fullmatch(label)
+        if found is None:
+            runs.append((label, None, 0))
+            continue
+        base, index = found[1], int(found[2])
+        if runs and runs[-1][0] == base and runs[-1][1] is not None and runs[-1][2] == index - 1:
+            runs[-1] = (base, runs[-1][1], index)
+        else:
+            runs.append((base, index, index))
+    texts = [_run_text(*run) for run in runs]
+    return ", ".join(texts[:_MOST_LABELS]) + (", …" if len(texts) > _MOST_LABELS else "")
+
+
+def _run_text(base: str, first: int | None, last: int) -> str:
+    if first is None:
+        return base
+    return f"{base}[{first}]" if first == last else f"{base}[{first}..{last}]"
+
+
+# ── the edit ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _mended(
+    world: Elaboration, blamed: Sequence[Candidate], mend: Mend | None
+) -> tuple[str, Edit | None]:
+    if mend is None or not all(isinstance(candidate.value, Node) for candidate in blamed):
+        return "", None
+    return mended(world, [candidate.value for candidate in blamed], mend)
+
+
+def mended(world: Elaboration, nodes: Sequence[Node], mend: Mend) -> tuple[str, Edit | None]:
+    """What to write where the nodes are made, if one attribute of one call is plainly the cause."""
+    calls = {call.span: call for node in nodes if (call := world.call_trees.get(node)) is not None}
+    if len(calls) != 1 or len({world.call_trees.get(node) for node in nodes}) != 1:
+        return "", None
+    (call,) = calls.values()
+    wrong = [k for k in _keywords(call) if _says(k.value, mend.have)]
+    if len(wrong) != 1:
+        return "", None
+    edit = Edit(wrong[0].value.span, mend.text)
+    like = "make them as wide as the others" if len(nodes) > 1 else "make it as wide"
+    return f"{like}: `{wrong[0].name.id}={mend.text}`", edit
+
+
+def _keywords(call: s.Call) -> list[s.Keyword]:
+    """Those of the call and of the calls inside it."""
+    found: list[s.Keyword] = []
+    pending: list[s.Tree] = [call]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, s.Keyword):
+            found.append(part)
+        pending += part.parts()
+    return found
+
+
+def _says(tree: s.Expression, value: Static) -> bool:
+    return isinstance(tree, s.Number) and tree.text == text_of(value)

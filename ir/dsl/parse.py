@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.resources import files
 from typing import Any, cast
@@ -41,7 +42,8 @@ def parse(text: str, file: str = "<text>") -> s.File:
         tree = _parser().parse(text)
     except lark.UnexpectedInput as error:
         raise FusegraphError(_syntax_error(error, text, file)) from None
-    result = cast("s.File", _Builder(file).transform(tree))
+    result = cast("s.File", _built(tree, file))
+    _refuse_long_chains(result)
     version = result.version
     if version.text != str(VERSION):
         raise FusegraphError(
@@ -57,30 +59,43 @@ def parse(text: str, file: str = "<text>") -> s.File:
     return result
 
 
-_PAIRS = {"(": ")", "[": "]", "{": "}"}
+_NOT_CODE = re.compile(r'"[^"\n]*"|#[^\n]*')
 
 
 def _refuse_deep_nesting(text: str, file: str) -> None:
-    """Brackets deeper than DEEPEST are refused before anything recurses into them."""
+    """Brackets deeper than DEEPEST are refused before the parser meets them."""
     depth = 0
-    for number, line in enumerate(text.splitlines(), 1):
-        code = line.split("#", 1)[0] if '"' not in line else line
+    for number, line in enumerate(text.split("\n"), 1):
+        code = _NOT_CODE.sub(lambda found: " " * len(found[0]), line)
         for column, character in enumerate(code, 1):
             if character in "([{":
                 depth += 1
                 if depth > DEEPEST:
-                    span = Span(file, number, column, number, column + 1)
-                    raise FusegraphError(
-                        Diagnostic(
-                            code="E104",
-                            message=f"brackets are nested more than {DEEPEST} deep",
-                            span=span,
-                            label="this one is too deep",
-                            help="name the inner parts",
-                        )
-                    )
+                    raise _too_deep(Span(file, number, column, number, column + 1), "brackets")
             elif character in ")]}":
                 depth -= 1
+
+
+def _refuse_long_chains(tree: s.File) -> None:
+    """Signs, powers and chains such as `1 - 1 - 1` nest without brackets: E104 beyond DEEPEST."""
+    level: list[s.Tree] = [tree]
+    for _ in range(2 * DEEPEST):
+        level = [part for parent in level for part in parent.parts()]
+        if not level:
+            return
+    raise _too_deep(level[0].span, "operators")
+
+
+def _too_deep(span: Span, what: str) -> FusegraphError:
+    return FusegraphError(
+        Diagnostic(
+            code="E104",
+            message=f"{what} are nested more than {DEEPEST} deep",
+            span=span,
+            label="this is too deep",
+            help="give the inner parts names of their own; long sums are `sum(a, b, c)`",
+        )
+    )
 
 
 _SHOWN = {
@@ -108,7 +123,7 @@ def _expected(names: set[str]) -> str:
 
 
 def _syntax_error(error: lark.UnexpectedInput, text: str, file: str) -> Diagnostic:
-    lines = text.splitlines() or [""]
+    lines = text.split("\n")
     if isinstance(error, lark.UnexpectedCharacters):
         span = Span(file, error.line, error.column, error.line, error.column + 1)
         character = text[error.pos_in_stream or 0]
@@ -154,15 +169,23 @@ def _syntax_error(error: lark.UnexpectedInput, text: str, file: str) -> Diagnost
     )
 
 
-class _Builder(lark.Transformer[Any, Any]):
+def _built(tree: lark.Tree[Any], file: str) -> Any:
+    """The syntax of the whole file, made bottom up and without recursion."""
+    builder = _Builder(file)
+    done: dict[int, Any] = {}
+    for part in tree.iter_subtrees():
+        children = [done[id(c)] if isinstance(c, lark.Tree) else c for c in part.children]
+        done[id(part)] = builder.build(part, children)
+    return done[id(tree)]
+
+
+class _Builder:
     """Rules to syntax: one method a rule, named after it."""
 
     def __init__(self, file: str) -> None:
-        super().__init__(visit_tokens=False)
         self._file = file
 
-    def _call_userfunc(self, tree: lark.Tree[Any], new_children: list[Any] | None = None) -> Any:
-        children = tree.children if new_children is None else new_children
+    def build(self, tree: lark.Tree[Any], children: list[Any]) -> Any:
         return getattr(self, f"on_{tree.data}")(self._span(tree.meta), *children)
 
     def _span(self, meta: Meta) -> Span:
