@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from ..ir.decisions import Decision, Setting
 from ..ir.diagnostics import Diagnostic, FusegraphError
 from ..ir.graph import Graph
-from .explore import enumerate_genotypes
 from ..ir.reach import Site, Skeleton, skeleton
+from .explore import enumerate_genotypes
 
 MOST_STATES = 200_000
 MOST_ENUMERATED = 200_000
@@ -24,8 +24,10 @@ _State = tuple[int, tuple[tuple[str, Setting], ...]]
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """`genotypes` is exact. Where `require` rules some out that are too many to try one by one,
-    `bound` says that it is an upper bound instead."""
+    """`genotypes` is exact, or with `bound` an upper bound.
+
+    It is a bound where a `require` rules some out of too many to try one by one.
+    """
 
     genotypes: int
     bound: bool = False

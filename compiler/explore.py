@@ -68,7 +68,7 @@ def complete(
 
 
 def enumerate_genotypes(space: Graph) -> Iterator[Genotype]:
-    """Every genotype of the space once, in a fixed order; those that `require` rules out left out."""
+    """Every genotype of the space that satisfies its `require` once, in a fixed order."""
     path: list[tuple[Decision, Iterator[Setting], Setting]] = []
     while True:
         depth = 0

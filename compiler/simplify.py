@@ -22,8 +22,13 @@ from ..ir.graph import Graph, Node, build, cell, graph, intern, topological
 from ..ir.ops import CELL, CHOICE, FORMAL, INPUT, MAYBE, PRIMITIVES
 
 _ZERO_TO_ZERO = frozenset(
-    "relu leaky_relu tanh gelu silu abs sqrt scale dropout drop_path reshape flatten transpose "
-    "slice pad expand max_pool avg_pool adaptive_max_pool adaptive_avg_pool mean amax total".split()
+    (
+        *("relu", "leaky_relu", "tanh", "gelu", "silu", "abs", "sqrt", "scale"),
+        *("dropout", "drop_path"),
+        *("reshape", "flatten", "transpose", "slice", "pad", "expand"),
+        *("max_pool", "avg_pool", "adaptive_max_pool", "adaptive_avg_pool"),
+        *("mean", "amax", "total"),
+    )
 )
 _ANY_ZERO = frozenset(("mul", "matmul"))
 _ALL_ZERO = frozenset(("sum", "sub", "maximum", "concat"))
@@ -93,7 +98,8 @@ def _rewritten(node: Node) -> Node:
 
 def _one_transpose(node: Node) -> Node:
     first: tuple[int, ...] = node.inputs[0]["axes"]
-    axes = tuple([first[axis] for axis in node["axes"]])
+    second: tuple[int, ...] = node["axes"]
+    axes = tuple([first[axis] for axis in second])
     return build(node.op, node.inputs[0].inputs, {"axes": axes})
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations, combinations_with_replacement
+from itertools import combinations, combinations_with_replacement, pairwise
 from math import comb
 from random import Random
 from typing import ClassVar
@@ -93,27 +93,34 @@ class OneOf(Decision):
     keyword: ClassVar[str] = "one of"
 
     def count(self) -> int:
+        """One setting for each candidate."""
         return len(self.labels)
 
     def settings(self) -> Iterator[Setting]:
+        """The candidates in order."""
         return ((index,) for index in range(len(self.labels)))
 
     def sample(self, rng: Random) -> Setting:
+        """A candidate drawn uniformly."""
         return (rng.randrange(len(self.labels)),)
 
     def admits(self, setting: Setting) -> bool:
+        """Whether it is one index that there is."""
         return len(setting) == 1 and 0 <= setting[0] < len(self.labels)
 
     def neighbours(self, setting: Setting) -> Iterator[Setting]:
+        """Every other candidate."""
         return (other for other in self.settings() if other != setting)
 
     def mutate(self, setting: Setting, rng: Random) -> Setting:
+        """Another candidate drawn uniformly; the same one if it is the only."""
         if len(self.labels) == 1:
             return setting
         other = rng.randrange(len(self.labels) - 1)
         return (other + (other >= setting[0]),)
 
     def format(self, setting: Setting) -> str:
+        """The label alone, without braces."""
         return self.labels[setting[0]]
 
 
@@ -135,17 +142,21 @@ class KOf(Decision):
 
     @property
     def slots(self) -> int:
+        """`take` of them."""
         return self.take
 
     def count(self) -> int:
+        """Subsets of `take` candidates, or multisets with `repeats`."""
         extra = self.take - 1 if self.repeats else 0
         return comb(len(self.labels) + extra, self.take)
 
     def settings(self) -> Iterator[Setting]:
+        """All of them in lexicographic order."""
         choose = combinations_with_replacement if self.repeats else combinations
         return choose(range(len(self.labels)), self.take)
 
     def sample(self, rng: Random) -> Setting:
+        """A subset (a multiset with `repeats`) drawn uniformly."""
         if not self.repeats:
             return tuple(sorted(rng.sample(range(len(self.labels)), self.take)))
         # Multisets of k from n are the k-subsets of n + k - 1 ("stars and bars").
@@ -153,14 +164,13 @@ class KOf(Decision):
         return tuple(value - place for place, value in enumerate(drawn))
 
     def admits(self, setting: Setting) -> bool:
-        ascending = all(
-            a <= b if self.repeats else a < b
-            for a, b in zip(setting, setting[1:], strict=False)
-        )
+        """Whether these are `take` ascending indices that there are."""
+        ascending = all(a <= b if self.repeats else a < b for a, b in pairwise(setting))
         inside = all(0 <= index < len(self.labels) for index in setting)
         return len(setting) == self.take and ascending and inside
 
     def neighbours(self, setting: Setting) -> Iterator[Setting]:
+        """One candidate exchanged for another."""
         seen: set[Setting] = {setting}
         for place in range(self.take):
             rest = setting[:place] + setting[place + 1 :]
@@ -171,6 +181,7 @@ class KOf(Decision):
                     yield other
 
     def cross(self, first: Setting, second: Setting, rng: Random) -> Setting:
+        """`take` drawn from what the parents take, so what both take may be lost."""
         pool = sorted(first + second) if self.repeats else sorted({*first, *second})
         return tuple(sorted(rng.sample(pool, self.take)))
 
@@ -183,30 +194,38 @@ class SomeOf(Decision):
 
     @property
     def slots(self) -> int:
+        """One for each candidate."""
         return len(self.labels)
 
     def count(self) -> int:
+        """All subsets but the empty one."""
         return 2 ** len(self.labels) - 1
 
     def settings(self) -> Iterator[Setting]:
+        """Small subsets first."""
         indices = range(len(self.labels))
         return (s for size in range(1, len(self.labels) + 1) for s in combinations(indices, size))
 
     def sample(self, rng: Random) -> Setting:
+        """A non-empty subset drawn uniformly."""
         mask = rng.randrange(1, 2 ** len(self.labels))
         return tuple(index for index in range(len(self.labels)) if mask >> index & 1)
 
     def admits(self, setting: Setting) -> bool:
-        ascending = all(a < b for a, b in zip(setting, setting[1:], strict=False))
-        return bool(setting) and ascending and 0 <= setting[0] and setting[-1] < len(self.labels)
+        """Whether these are ascending indices that there are, one at least."""
+        ascending = all(a < b for a, b in pairwise(setting))
+        inside = all(0 <= index < len(self.labels) for index in setting)
+        return bool(setting) and ascending and inside
 
     def neighbours(self, setting: Setting) -> Iterator[Setting]:
+        """One candidate added or left out."""
         for index in range(len(self.labels)):
             other = tuple(sorted({*setting} ^ {index}))
             if other:
                 yield other
 
     def cross(self, first: Setting, second: Setting, rng: Random) -> Setting:
+        """What both take, and each of what one of them takes with probability 1/2."""
         both = [i for i in sorted({*first, *second}) if i in first and i in second]
         either = [i for i in sorted({*first} ^ {*second}) if rng.random() < 0.5]
         return tuple(sorted(both + either)) or (first if rng.random() < 0.5 else second)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
 from json import dumps
+from typing import Any
 from weakref import WeakValueDictionary
 
 from .decisions import Decision, Setting, SomeOf
@@ -28,6 +29,7 @@ class Symbol:
 
     @property
     def text(self) -> str:
+        """In the language's own syntax."""
         return self.name
 
 
@@ -41,6 +43,7 @@ class Pick:
 
     @property
     def text(self) -> str:
+        """In the language's own syntax."""
         place = f"{dumps(self.decision.key)}, {self.slot}"
         return f"pick({place}; {', '.join(map(text_of, self.options))})"
 
@@ -54,6 +57,7 @@ class Present:
 
     @property
     def text(self) -> str:
+        """In the language's own syntax."""
         return f"present({dumps(self.decision.key)}, {self.index})"
 
 
@@ -66,6 +70,7 @@ class Call:
 
     @property
     def text(self) -> str:
+        """In the language's own syntax."""
         infix = {"floordiv": " // ", "mod": " % ", "div": " / ", "pow": " ** "}.get(self.name)
         inner = [text_of(a) for a in self.arguments]
         if infix is None:
@@ -285,22 +290,58 @@ def _round8(value: Number) -> int:
     return rounded + 8 if rounded < 0.9 * value else rounded
 
 
+def _sqrt(value: Number) -> Number:
+    """Exact for squares of whole numbers."""
+    if isinstance(value, int) and value >= 0 and math.isqrt(value) ** 2 == value:
+        return math.isqrt(value)
+    return math.sqrt(value)
+
+
+def _power(base: Number, exponent: Number) -> Number:
+    power: Any = base**exponent
+    if isinstance(power, complex):
+        raise ValueError("a power of a negative number with a broken exponent")
+    return power
+
+
+def _floor_quotient(a: Number, b: Number) -> Number:
+    return _whole(a // b)
+
+
+def _remainder(a: Number, b: Number) -> Number:
+    return _whole(a % b)
+
+
+def _quotient(a: Number, b: Number) -> Number:
+    if isinstance(a, float) or isinstance(b, float):
+        return a / b
+    return _plain(Fraction(a) / Fraction(b))
+
+
+def _round(value: Number) -> Number:
+    """Halves rounded up, as people do and Python does not."""
+    return math.floor(value + Fraction(1, 2))
+
+
+def _absolute(value: Number) -> Number:
+    return abs(value)
+
+
 FUNCTIONS: Mapping[str, Callable[..., Number]] = {
-    "sqrt": lambda a: math.isqrt(a) if isinstance(a, int) and math.isqrt(a) ** 2 == a else a**0.5,
+    "sqrt": _sqrt,
     "ceil": math.ceil,
     "floor": math.floor,
-    "round": lambda a: math.floor(a + Fraction(1, 2)),
+    "round": _round,
     "round8": _round8,
-    "abs": abs,
+    "abs": _absolute,
     "min": min,
     "max": max,
-    "pow": lambda a, b: a**b,
-    "floordiv": lambda a, b: _whole(a // b),
-    "mod": lambda a, b: _whole(a % b),
-    "div": lambda a, b: (
-        a / b if isinstance(a, float) or isinstance(b, float) else _plain(Fraction(a) / Fraction(b))
-    ),
+    "pow": _power,
+    "floordiv": _floor_quotient,
+    "mod": _remainder,
+    "div": _quotient,
 }
+"""The functions of static numbers. They raise ValueError or ArithmeticError without a value."""
 
 
 def call(name: str, *arguments: Static) -> Static:
@@ -389,9 +430,7 @@ def symbols_in(value: Static) -> set[str]:
     return {atom.name for atom in atoms(value) if isinstance(atom, Symbol)}
 
 
-def assignments(
-    values: Sequence[Static], limit: int = 4096
-) -> Iterator[dict[str, Setting]] | None:
+def assignments(values: Sequence[Static], limit: int = 4096) -> Iterator[dict[str, Setting]] | None:
     """Every joint setting of the decisions in `values`; None where there are over `limit`."""
     found: dict[str, Decision] = {}
     for value in values:

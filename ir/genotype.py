@@ -30,6 +30,7 @@ class Genotype:
 
     @cached_property
     def settings(self) -> Mapping[str, Setting]:
+        """The setting of each decision that is reached, by key."""
         return dict(self.items)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Which decisions a space reaches under which settings: the skeleton that counting and sampling walk.
+"""Which decisions a space reaches under which settings: the skeleton that is counted and sampled.
 
 A skeleton keeps only what decides: one *site* for each node that is a choice, an optional value
 or an op with open attributes, with links to the sites that it needs. All else is gone.
@@ -58,7 +58,7 @@ def _site(node: Node, below: tuple[tuple[int, ...], ...]) -> Site:
     if node.op is CHOICE:
         return Site((), node.decision, node["slot"], below, ())
     if node.op is MAYBE:
-        branches = [()] * node.decision.slots
+        branches: list[tuple[int, ...]] = [()] * node.decision.slots
         branches[node["index"]] = below[0]
         return Site((), node.decision, -1, tuple(branches), ())
     numbers = tuple(_numbers_in(node.attrs).values())
@@ -88,7 +88,9 @@ def skeleton(space: Graph) -> Skeleton:
             entry[node] = (len(sites),)
             sites.append(site)
     roots = tuple(dict.fromkeys([s for root in flat.roots for s in entry[root]]))
-    always = [d for r in space.requires for side in (r.left, r.right) for d in _numbers_in(side).values()]
+    always = [
+        d for r in space.requires for side in (r.left, r.right) for d in _numbers_in(side).values()
+    ]
     order = {key: place for place, key in enumerate(space.decisions)}
     found = _skeletons[space] = Skeleton(tuple(sites), roots, tuple(dict.fromkeys(always)), order)
     return found

@@ -27,6 +27,7 @@ class Type:
 
     @property
     def rank(self) -> int:
+        """The number of axes."""
         return len(self.shape)
 
     @property
@@ -46,9 +47,9 @@ class Type:
         return (tensor, (self.dtype, self.shape, self.maybe))
 
 
-_interned: WeakValueDictionary[
-    tuple[str, tuple[Dim, ...], tuple[SomeOf, int] | None], Type
-] = WeakValueDictionary()
+_interned: WeakValueDictionary[tuple[str, tuple[Dim, ...], tuple[SomeOf, int] | None], Type] = (
+    WeakValueDictionary()
+)
 
 
 def tensor(dtype: str, shape: tuple[Dim, ...], maybe: tuple[SomeOf, int] | None = None) -> Type:

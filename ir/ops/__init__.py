@@ -1,4 +1,4 @@
-"""The registry of primitives: one table, made here, of the ops that the files of this folder list."""
+"""The registry of primitives: one table, made here, of the ops that this folder's files list."""
 
 from __future__ import annotations
 

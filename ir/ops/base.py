@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from ..decisions import Setting
 from ..dims import Dim, Expr, Static, assignments, pretty, settle, text_of
@@ -48,10 +48,12 @@ class Misfit(Exception):
 
     @property
     def failing(self) -> int:
+        """How many joint settings it does not fit under."""
         return len(self.failed)
 
     @property
     def total(self) -> int:
+        """How many joint settings were tried."""
         return len(self.failed) + len(self.passed)
 
 
@@ -69,6 +71,7 @@ class Attr:
 
     @property
     def required(self) -> bool:
+        """Whether there is no default."""
         return self.default is REQUIRED
 
     def accept(self, value: Any) -> Any:
@@ -185,6 +188,7 @@ class Op:
 
     @property
     def variadic(self) -> bool:
+        """Whether any number of inputs may follow the named ones."""
         return bool(self.inputs) and self.inputs[-1].startswith("*")
 
     @property
@@ -202,8 +206,45 @@ class Op:
 # ── checks that hold under every setting ─────────────────────────────────────────────────────────
 
 
+@overload
+def require(
+    holds: Callable[[Any], bool],
+    a: Static,
+    /,
+    *,
+    message: Callable[[Any], str],
+    inputs: tuple[int, ...] = (),
+    code: str = "E301",
+    help: str = "",
+) -> None: ...
+@overload
+def require(
+    holds: Callable[[Any, Any], bool],
+    a: Static,
+    b: Static,
+    /,
+    *,
+    message: Callable[[Any, Any], str],
+    inputs: tuple[int, ...] = (),
+    code: str = "E301",
+    help: str = "",
+) -> None: ...
+@overload
+def require(
+    holds: Callable[[Any, Any, Any], bool],
+    a: Static,
+    b: Static,
+    c: Static,
+    /,
+    *,
+    message: Callable[[Any, Any, Any], str],
+    inputs: tuple[int, ...] = (),
+    code: str = "E301",
+    help: str = "",
+) -> None: ...
 def require(
     holds: Callable[..., bool],
+    /,
     *values: Static,
     message: Callable[..., str],
     inputs: tuple[int, ...] = (),
@@ -263,7 +304,9 @@ def axis_of(attrs: Attrs, rank: int, name: str = "axis") -> int:
     axis = attrs[name]
     if not isinstance(axis, int) or not -rank <= axis < rank:
         raise Misfit(
-            f"there is no axis {_shown(axis)} in a tensor with {rank} axes", code="E304", inputs=(0,)
+            f"there is no axis {_shown(axis)} in a tensor with {rank} axes",
+            code="E304",
+            inputs=(0,),
         )
     return axis % rank
 
@@ -274,6 +317,7 @@ def front_axis(types: Sequence[Type], attrs: Attrs) -> Attrs:
 
 
 def require_rank(type: Type, least: int, place: int = 0) -> None:
+    """Raise Misfit unless the tensor has this many axes at least."""
     if type.rank < least:
         raise Misfit(
             f"at least {least} axes are needed, and {type.pretty} has {type.rank}",

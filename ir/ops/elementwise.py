@@ -95,7 +95,7 @@ OPS = (
     ),
     Op(
         "drop_path",
-        "The whole of a sample (axis 0) is zero with probability p while training: stochastic depth.",
+        "A whole sample (axis 0) is zero with probability p while training: stochastic depth.",
         ("x",),
         _dropout_checked,
         (_PROBABILITY,),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from ..dims import Dim, Static, text_of
 from ..types import Type, tensor
@@ -42,13 +42,17 @@ def _linear(types: Sequence[Type], attrs: Attrs) -> Type:
 
 
 def _linear_weights(types: Sequence[Type], attrs: Attrs) -> tuple[Weight, ...]:
-    width = types[0].shape[attrs["axis"]]
+    axis: int = attrs["axis"]
+    width = types[0].shape[axis]
     weight = Weight("weight", (attrs["out"], width), "kaiming_uniform")
-    return (weight, Weight("bias", (attrs["out"],), "fan_in_uniform")) if attrs["bias"] else (weight,)
+    return (
+        (weight, Weight("bias", (attrs["out"],), "fan_in_uniform")) if attrs["bias"] else (weight,)
+    )
 
 
 def _linear_macs(types: Sequence[Type], attrs: Attrs, out: Type) -> Static:
-    return product(out.shape) * types[0].shape[attrs["axis"]]
+    axis: int = attrs["axis"]
+    return product(out.shape) * types[0].shape[axis]
 
 
 # ── convolution ──────────────────────────────────────────────────────────────────────────────────
@@ -71,7 +75,7 @@ def spread_pads(value: Any, rank: int) -> tuple[tuple[Any, Any], ...]:
     """One (before, after) pair per spatial axis: `1` becomes `((1, 1), (1, 1))`."""
     pads: list[tuple[Any, Any]] = []
     for entry in spread(value, rank, "pad"):
-        pair: tuple[Any, ...] = entry if isinstance(entry, tuple) else (entry, entry)
+        pair = cast("tuple[Any, ...]", entry) if isinstance(entry, tuple) else (entry, entry)
         if len(pair) != 2:
             raise Misfit("a pad is a number or a pair (before, after)", code="E304")
         pads.append((pair[0], pair[1]))
@@ -135,7 +139,9 @@ def _conv(types: Sequence[Type], attrs: Attrs) -> Type:
 def _conv_weights(types: Sequence[Type], attrs: Attrs) -> tuple[Weight, ...]:
     inner: Any = types[0].shape[1] // attrs["groups"]
     weight = Weight("weight", (attrs["out"], inner, *attrs["kernel"]), "kaiming_uniform")
-    return (weight, Weight("bias", (attrs["out"],), "fan_in_uniform")) if attrs["bias"] else (weight,)
+    return (
+        (weight, Weight("bias", (attrs["out"],), "fan_in_uniform")) if attrs["bias"] else (weight,)
+    )
 
 
 def _conv_macs(types: Sequence[Type], attrs: Attrs, out: Type) -> Static:
@@ -279,7 +285,9 @@ OPS = (
         ),
         _parameter_weights,
     ),
-    Op("zeros", "A tensor of zeros; nothing that it stands for is reached.", (), _filled, (_SHAPE,)),
+    Op(
+        "zeros", "A tensor of zeros; nothing that it stands for is reached.", (), _filled, (_SHAPE,)
+    ),
 )
 
 __all__ = ["OPS", "axis_of", "product", "spread", "spread_pads", "window"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from ..dims import Dim, Static, text_of
 from ..types import Type, tensor
@@ -130,13 +130,12 @@ def _adaptive(types: Sequence[Type], attrs: Attrs) -> Type:
 
 def _reduce_complete(types: Sequence[Type], attrs: Attrs) -> Attrs:
     rank = types[0].rank
-    axes = attrs["axis"] if isinstance(attrs["axis"], tuple) else (attrs["axis"],)
+    given = attrs["axis"]
+    axes = cast("tuple[Any, ...]", given) if isinstance(given, tuple) else (given,)
     front: list[int] = []
-    for axis in axes:  # pyright: ignore[reportUnknownVariableType]
+    for axis in axes:
         if not isinstance(axis, int) or not -rank <= axis < rank:
-            raise Misfit(
-                f"there is no axis {axis} in {types[0].pretty}", code="E304", inputs=(0,)
-            )
+            raise Misfit(f"there is no axis {axis} in {types[0].pretty}", code="E304", inputs=(0,))
         front.append(axis % rank)
     if len(set(front)) < len(front) or not front:
         raise Misfit("`axis` must name each axis once", code="E304", inputs=(0,))

@@ -23,7 +23,8 @@ from .products import product, spread_pads
 
 
 def _concat(types: Sequence[Type], attrs: Attrs) -> Type:
-    first, axis = types[0], attrs["axis"]
+    first = types[0]
+    axis: int = attrs["axis"]
     total: Static = 0
     for place, other in enumerate(types):
         if other.dtype != first.dtype or other.rank != first.rank:
@@ -85,7 +86,8 @@ def _transpose_complete(types: Sequence[Type], attrs: Attrs) -> Attrs:
 
 
 def _transpose(types: Sequence[Type], attrs: Attrs) -> Type:
-    return tensor(types[0].dtype, tuple([types[0].shape[a] for a in attrs["axes"]]))
+    axes: tuple[int, ...] = attrs["axes"]
+    return tensor(types[0].dtype, tuple([types[0].shape[a] for a in axes]))
 
 
 def _slice_complete(types: Sequence[Type], attrs: Attrs) -> Attrs:
@@ -102,7 +104,8 @@ def _slice_complete(types: Sequence[Type], attrs: Attrs) -> Attrs:
 
 
 def _slice(types: Sequence[Type], attrs: Attrs) -> Type:
-    axis, start, stop, step = attrs["axis"], attrs["start"], attrs["stop"], attrs["step"]
+    axis: int = attrs["axis"]
+    start, stop, step = attrs["start"], attrs["stop"], attrs["step"]
     require_positive(step, "`step`")
     size = types[0].shape[axis]
     if stop is not size:
@@ -138,7 +141,8 @@ def _pad(types: Sequence[Type], attrs: Attrs) -> Type:
 
 
 def _expand(types: Sequence[Type], attrs: Attrs) -> Type:
-    axis, size = attrs["axis"], types[0].shape[attrs["axis"]]
+    axis: int = attrs["axis"]
+    size = types[0].shape[axis]
     require_equal(
         size, 1, lambda a, b: f"only an axis of size 1 can be expanded, not {text_of(a)}", (0,)
     )
@@ -189,7 +193,9 @@ OPS = (
         (
             Attr("axis", "int", "the axis"),
             Attr("start", "int", "the first element, from 0", 0),
-            Attr("stop", "int", "the first element that is left out; the end where not given", None),
+            Attr(
+                "stop", "int", "the first element that is left out; the end where not given", None
+            ),
             Attr("step", "int", "every which element", 1),
         ),
         complete=_slice_complete,
