@@ -64,6 +64,10 @@ def statement(prefix: str, value: Expr, indent: str, suffix: str = "") -> list[s
         return [f"{indent}{prefix}(", *lines, f"{indent}){suffix}"]
     if isinstance(value, Call):
         head, items, close = f"{value.head}(", value.args, ")"
+        whole = f"{deeper}{value}"
+        room = len(indent + prefix) < WIDTH
+        if room and len(indent + prefix + head) > WIDTH >= len(whole):
+            return [f"{indent}{prefix}(", whole, f"{indent}){suffix}"]
         inner = f"{deeper}{', '.join(map(str, items))}"
         if len(inner) <= WIDTH:
             return [f"{indent}{prefix}{head}", inner, f"{indent}{close}{suffix}"]

@@ -92,7 +92,7 @@ def _long_name(
 
 
 def _short_name(node: Node, heading: Heading) -> str:
-    if not node.key:
+    if not node.key or node.key == heading[0]:
         return node.op.name
     rest = node.key.removeprefix(f"{heading[0]}.") if heading[0] else node.key
     return _joined(rest)

@@ -35,9 +35,12 @@ def _slice(site: Site) -> Expr:
     stop = "" if site["stop"] is size or site["stop"] == size else site.size(site["stop"])
     step = "" if site["step"] == 1 else site.size(site["step"])
     parts = [start, stop, step] if step else [start, stop]
-    # The formatter's rule: a colon between anything but names and numbers stands free.
-    plain = all(part.isidentifier() or part.isdigit() for part in parts if part)
-    window = (":" if plain else " : ").join(parts).strip()
+    window = ":".join(parts)
+    if not all(part.isidentifier() or part.isdigit() for part in parts if part):
+        # The formatter's rule: a colon beside anything but names and numbers stands free.
+        window = f"{start} :" if start else ":"
+        window += f" {stop}" if stop else ""
+        window += f"{' :' if stop else ':'} {step}" if step else ""
     return f"{site.x[0]}[{':, ' * axis}{window}]"
 
 

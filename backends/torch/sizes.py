@@ -19,11 +19,21 @@ def python_of(value: Static, names: Mapping[str, str], whole: bool) -> str:
     """`value` as a Python expression over the variables `names`; an `int` where `whole`."""
     if isinstance(value, Expr):
         text = _expression(value, names, whole)
-        return f"int({text})" if whole and not _is_whole(value) else text
+        if whole and not _is_whole(value):
+            return f"int({text})"
+        return text[1:-1] if _is_infix(value) else text
     if whole:
         return repr(int(value))
     number = float(value) if isinstance(value, Fraction) else value
     return repr(number) if isfinite(number) else f'float("{number}")'
+
+
+def _is_infix(value: Expr) -> bool:
+    """Whether the expression is one operation, which stands in parentheses."""
+    ((monomial, factor), *more) = value.terms
+    if more or factor != 1 or len(monomial) != 1:
+        return False
+    return isinstance(monomial[0], Call) and monomial[0].name in _INFIX
 
 
 def _is_whole(value: Static) -> bool:
