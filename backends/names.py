@@ -31,7 +31,7 @@ _TORCH = """
     share_memory sparse state_dict stride to to_empty track_running_stats train training
     transposed type weight xpu zero_grad
 """
-_NETWORK = "graph parameter_names run source"
+_NETWORK = "graph parameter_names program run source"
 RESERVED = frozenset([*_TORCH.split(), *_NETWORK.split(), *kwlist])
 """Names that cannot be those of a submodule: attributes of torch's modules and of networks."""
 

@@ -102,10 +102,13 @@ def test_weights_that_are_not_finite_are_told(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_model_that_the_runtime_lacks_kernels_for_is_refused(tmp_path: Path) -> None:
+def test_a_model_that_the_runtime_lacks_kernels_for_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     g = network(op("silu", op("conv", given("x", "N 2 4", "f64"), out=2, kernel=1, key="c")))
     message = _raises("E723", lambda: export(g, random_weights(g), tmp_path / "model.onnx"))
     assert "onnxruntime refuses the model" in message
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_model_that_breaks_a_rule_of_onnx_is_refused(
@@ -129,8 +132,11 @@ def test_sizes_that_do_not_fit_the_network_are_told(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     g = network(op("relu", given("x", "N 2")))
-    path = tmp_path / "missing" / "model.onnx"
-    assert "cannot be written" in _raises("E728", lambda: export(g, {}, path))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for path in (tmp_path / "missing" / "model.onnx", folder):
+        assert "cannot be written" in _raises("E728", lambda path=path: export(g, {}, path))
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_an_older_file_is_replaced_and_nothing_else_is_left(exported: Any) -> None:
@@ -205,6 +211,12 @@ def test_loading_and_running_print_nothing(
     run(path, random_inputs(g, {"N": 2, "T": 3}))
     (tmp_path / "broken.onnx").write_bytes(b"no model")
     _raises("E726", lambda: load(tmp_path / "broken.onnx"))
+    pool = onnx.helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[1], pads=[2, 2])
+    ends = [onnx.helper.make_tensor_value_info(n, 1, [1, 1, s]) for n, s in (("x", 3), ("y", 7))]
+    refused = onnx.helper.make_model(onnx.helper.make_graph([pool], "g", ends[:1], ends[1:]))
+    refused.ir_version = 8
+    onnx.save(refused, tmp_path / "refused.onnx")
+    _raises("E726", lambda: load(tmp_path / "refused.onnx"))
     assert capfd.readouterr() == ("", "")
 
 

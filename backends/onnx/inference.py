@@ -74,8 +74,8 @@ class Model:
         sizes = _check(self, arrays)
         feed = {port.name: np.asarray(arrays[port.name]) for port in self.inputs}
         names = [port.name for port in self.outputs]
-        total = sizes.get(self.metadata.batch, 1)
-        step = max(1, batch) if self.metadata.batch else total
+        total = sizes.get(self.metadata.batch, 1)  # without an axis to split, all is one
+        step = max(1, batch)
         parts: list[list[Array]] = []
         for start in range(0, total, step):
             part = feed
