@@ -21,7 +21,7 @@ def with_buses(boxes: list[Box], links: list[Link]) -> list[Link]:
     added: list[Link] = []
     for targets, sources in sets.items():
         n, m = len(sources), len(targets)
-        if n < 2 or m < 2 or n * m <= n + m:
+        if n < 2 or m < 2:
             continue
         bus = len(boxes)
         everyone = [wanted[source] for source in sources]

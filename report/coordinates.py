@@ -14,31 +14,32 @@ _STRAIGHTENED = 14.0
 def placed(work: Vertices, orders: list[list[int]]) -> list[float]:
     """The middle of each vertex across the flow, from 0 on; orders and gaps are kept."""
     across = [0.0] * len(work.layer)
-    for order in orders:
+    offsets = [_offsets(work, order) for order in orders]
+    for order, offset in zip(orders, offsets, strict=True):
         work.order_of.update({vertex: place for place, vertex in enumerate(order)})
-        _pool(work, order, dict.fromkeys(order, 0.0), across, dict.fromkeys(order, 1.0))
+        _pool(order, offset, [0.0] * len(order), across, [1.0] * len(order))
+    above = [[(v, *_line(work, v, vertex, 1.0)) for v in up] for vertex, up in enumerate(work.up)]
+    below = [
+        [(v, *_line(work, vertex, v, -1.0)) for v in down] for vertex, down in enumerate(work.down)
+    ]
+    both = [up + down for up, down in zip(above, below, strict=True)]
+    levels = list(zip(orders, offsets, strict=True))
     for sweep in range(_PLACING_SWEEPS):
         downwards = sweep % 2 == 0
-        both = sweep >= _PLACING_SWEEPS - 4
-        for order in orders if downwards else reversed(orders):
-            wanted: dict[int, float] = {}
-            weights: dict[int, float] = {}
+        first, second = (above, below) if downwards else (below, above)
+        if sweep >= _PLACING_SWEEPS - 4:
+            first = both
+        for order, offset in levels if downwards else reversed(levels):
+            wanted: list[float] = []
+            weights: list[float] = []
             for vertex in order:
-                up, down = work.up[vertex], work.down[vertex]
-                if not both and (up if downwards else down):
-                    up, down = (up, []) if downwards else ([], down)
-                pulls = [
-                    (_pull(work, v, vertex), across[v] + work.shift.get((v, vertex), 0.0))
-                    for v in up
-                ]
-                pulls += [
-                    (_pull(work, vertex, v), across[v] - work.shift.get((vertex, v), 0.0))
-                    for v in down
-                ]
-                total = sum([pull for pull, _ in pulls])
-                wanted[vertex] = sum([p * y for p, y in pulls]) / total if total else across[vertex]
-                weights[vertex] = max(total, 0.1)
-            _pool(work, order, wanted, across, weights)
+                total = towards = 0.0
+                for other, pull, shift in first[vertex] or second[vertex]:
+                    total += pull
+                    towards += pull * (across[other] + shift)
+                wanted.append(towards / total if total else across[vertex])
+                weights.append(max(total, 0.1))
+            _pool(order, offset, wanted, across, weights)
     for chain in work.trunk:
         _straighten(work, orders, across, [v for _, v in sorted(chain.items()) if v >= work.count])
     for chain in _nearly_straight(work, across):
@@ -105,35 +106,46 @@ def _level(across: list[float], run: list[int], low: float, high: float) -> None
         across[vertex] = min(max(mean, low), high)
 
 
-def _pull(work: Vertices, above: int, below: int) -> float:
-    """Long lines want to be straight more than short ones (Gansner et al. 1993)."""
+def _line(work: Vertices, above: int, below: int, sign: float) -> tuple[float, float]:
+    """How much a line wants to be straight, and by how much its ends differ when it is.
+
+    Long lines want it more than short ones (Gansner et al. 1993).
+    """
     trunks = (above >= work.count) + (below >= work.count)
-    return (work.pull[above], 2.0, 8.0)[trunks]
+    return (work.pull[above], 2.0, 8.0)[trunks], sign * work.shift.get((above, below), 0.0)
+
+
+def _offsets(work: Vertices, order: Sequence[int]) -> list[float]:
+    """The least place of each vertex of a layer, the first one's being zero."""
+    offsets = [0.0] * len(order)
+    for at in range(1, len(order)):
+        offsets[at] = offsets[at - 1] + work.gap(order[at - 1], order[at])
+    return offsets
 
 
 def _pool(
-    work: Vertices,
     order: Sequence[int],
-    wanted: dict[int, float],
+    offsets: Sequence[float],
+    wanted: Sequence[float],
     across: list[float],
-    weights: dict[int, float],
+    weights: Sequence[float],
 ) -> None:
     """Set the places nearest to the wanted ones that keep the order and the gaps."""
-    offset = 0.0
-    offsets: list[float] = []
-    blocks: list[list[float]] = []  # each [sum of weighted wanted places, weights, members]
-    for at, vertex in enumerate(order):
-        if at:
-            offset += work.gap(order[at - 1], vertex)
-        offsets.append(offset)
-        weight = weights[vertex]
-        blocks.append([weight * (wanted[vertex] - offset), weight, 1.0])
-        while len(blocks) > 1 and blocks[-2][0] / blocks[-2][1] >= blocks[-1][0] / blocks[-1][1]:
-            last = blocks.pop()
-            for part in range(3):
-                blocks[-1][part] += last[part]
+    sums: list[float] = []  # of each block: weighted wanted places, weights, members
+    totals: list[float] = []
+    members: list[int] = []
+    for offset, want, weight in zip(offsets, wanted, weights, strict=True):
+        pooled, total, count = weight * (want - offset), weight, 1
+        while sums and sums[-1] * total >= pooled * totals[-1]:
+            pooled += sums.pop()
+            total += totals.pop()
+            count += members.pop()
+        sums.append(pooled)
+        totals.append(total)
+        members.append(count)
     at = 0
-    for total, weight, members in blocks:
-        for _ in range(int(members)):
-            across[order[at]] = total / weight + offsets[at]
+    for pooled, total, count in zip(sums, totals, members, strict=True):
+        middle = pooled / total
+        for _ in range(count):
+            across[order[at]] = middle + offsets[at]
             at += 1
