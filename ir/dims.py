@@ -290,6 +290,20 @@ def _round8(value: Number) -> int:
     return rounded + 8 if rounded < 0.9 * value else rounded
 
 
+LARGEST_BITS = 256
+"""Bits of a static number; beyond them OverflowError is raised."""
+
+
+def bounded(value: Number) -> Number:
+    """The number itself. Raises OverflowError where it is too large to mean anything."""
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise OverflowError("the number is too large")
+    elif max(value.numerator.bit_length(), value.denominator.bit_length()) > LARGEST_BITS:
+        raise OverflowError("the number is too large")
+    return value
+
+
 def _sqrt(value: Number) -> Number:
     """Exact for squares of whole numbers."""
     if isinstance(value, int) and value >= 0 and math.isqrt(value) ** 2 == value:
@@ -298,6 +312,10 @@ def _sqrt(value: Number) -> Number:
 
 
 def _power(base: Number, exponent: Number) -> Number:
+    if not isinstance(base, float) and exponent == int(exponent):
+        digits = max(base.numerator.bit_length(), base.denominator.bit_length()) - 1
+        if digits * abs(exponent) > LARGEST_BITS:
+            raise OverflowError("the power is too large")
     power: Any = base**exponent
     if isinstance(power, complex):
         raise ValueError("a power of a negative number with a broken exponent")

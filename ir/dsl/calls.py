@@ -18,6 +18,7 @@ from .context import DEEPEST_CELLS, Elaboration, Problem, Silent, problem, unkno
 from .expressions import (
     SCALAR_FUNCTIONS,
     Place,
+    computed,
     evaluate,
     is_static,
     kind_of,
@@ -40,7 +41,7 @@ def evaluate_call(world: Elaboration, tree: s.Call, scope: Scope, place: Place) 
     if isinstance(function, s.Name) and scope.find(function.id) is None:
         if function.id in SCALAR_FUNCTIONS and arguments and not tree.keywords:
             if all(is_static(value) for _, value in arguments):
-                return _scalar(function, [value for _, value in arguments], tree)
+                return _scalar(world, function, [value for _, value in arguments], tree)
         if function.id == "size":
             return _size(world, tree, arguments, scope)
     callee = evaluate(world, function, scope, place.inner)
@@ -66,18 +67,13 @@ def evaluate_call(world: Elaboration, tree: s.Call, scope: Scope, place: Place) 
     )
 
 
-def _scalar(name: s.Name, values: Sequence[Any], tree: s.Call) -> Any:
+def _scalar(world: Elaboration, name: s.Name, values: Sequence[Any], tree: s.Call) -> Any:
     expected = SCALAR_FUNCTIONS[name.id]
     if expected and len(values) != expected:
         raise problem(
             "E205", f"`{name.id}` takes {expected} number, not {len(values)}", tree, help="give one"
         )
-    try:
-        return call_scalar(name.id, *values)
-    except (ValueError, OverflowError):
-        raise problem(
-            "E210", f"`{s.unparse(tree)}` has no value", tree, help="give a number it can take"
-        ) from None
+    return computed(world, lambda: call_scalar(name.id, *values), tree)
 
 
 def _size(

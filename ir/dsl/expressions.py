@@ -7,7 +7,21 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
-from ..dims import Expr, Static, call, divide, floordiv, mod, pretty
+from ..decisions import Setting
+from ..dims import (
+    Call,
+    Expr,
+    Static,
+    assignments,
+    atoms,
+    bounded,
+    call,
+    divide,
+    floordiv,
+    mod,
+    pretty,
+    settle,
+)
 from ..graph import Node, build
 from ..ops import PRIMITIVES, Misfit
 from . import syntax as s
@@ -18,7 +32,8 @@ from .values import POISON, CellDef, Family, Many, OpChoice, OpRef, Scope
 SCALAR_FUNCTIONS = {"sqrt": 1, "ceil": 1, "floor": 1, "round": 1, "round8": 1, "abs": 1, "min": 0, "max": 0}  # fmt: skip
 """Functions of static numbers, with how many they take; 0 for any number."""
 CONSTANTS = {"true": True, "false": False}
-LARGEST_POWER = 64
+LONGEST_NUMBER = 80
+"""Characters of a literal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +82,7 @@ def evaluate(world: Elaboration, tree: s.Expression, scope: Scope, place: Place)
     """The value of an expression. Raises Problem, or Silent where an earlier error is to blame."""
     match tree:
         case s.Number(text=text):
-            return number(text)
+            return number(text, tree)
         case s.String(value=value):
             return value
         case s.Group(value=value):
@@ -92,8 +107,14 @@ def evaluate(world: Elaboration, tree: s.Expression, scope: Scope, place: Place)
             return decide(world, tree, scope, place)
 
 
-def number(text: str) -> Static:
+def number(text: str, tree: s.Tree) -> Static:
     """A literal: whole, or an exact fraction, so that `2.25 * 96` is whole again."""
+    exponent = text.lower().partition("e")[2]
+    if len(text) > LONGEST_NUMBER or (exponent and abs(int(exponent)) > LONGEST_NUMBER):
+        raise problem(
+            "E501", "this number is too large or too exact", tree,
+            help=f"numbers have at most {LONGEST_NUMBER} digits",
+        )  # fmt: skip
     if text.isdigit():
         return int(text)
     exact = Fraction(text)
@@ -264,12 +285,6 @@ def _item(world: Elaboration, tree: s.Index, items: tuple[Any, ...], scope: Scop
 # ── arithmetic ───────────────────────────────────────────────────────────────────────────────────
 
 
-def _power(a: Static, b: Static) -> Static:
-    if isinstance(b, (int, float, Fraction)) and abs(b) > LARGEST_POWER:
-        raise OverflowError
-    return call("pow", a, b)
-
-
 _STATIC: dict[str, Callable[[Any, Any], Static]] = {
     "+": lambda a, b: a + b,
     "-": lambda a, b: a - b,
@@ -277,9 +292,54 @@ _STATIC: dict[str, Callable[[Any, Any], Static]] = {
     "/": divide,
     "//": floordiv,
     "%": mod,
-    "**": _power,
+    "**": lambda a, b: call("pow", a, b),
 }
 _TENSOR = {"+": "sum", "-": "sub", "*": "mul", "/": "div"}
+
+
+def computed(world: Elaboration, compute: Callable[[], Static], tree: s.Expression) -> Static:
+    """What `compute` gives, which must have a value under every setting of the decisions in it.
+
+    Raises Problem: E210 where there is no value, E501 where it is too large, E505 where too many
+    decisions meet to tell.
+    """
+    settings: dict[str, Setting] = {}
+    try:
+        value = compute()
+        if not isinstance(value, Expr):
+            return bounded(value)
+        if value.open and _may_be_undefined(value):
+            joint = assignments([value])
+            if joint is None:
+                raise problem(
+                    "E505",
+                    f"too many decisions meet in `{s.unparse(tree)}` to check that it has a value",
+                    tree,
+                    help="open fewer of these numbers",
+                )
+            for settings in joint:
+                settle(value, settings)
+        return value
+    except OverflowError as error:
+        raise problem(
+            "E501",
+            f"`{s.unparse(tree)}` is too large: {error}",
+            tree,
+            help="keep numbers below 2 ** 256, and expressions short",
+        ) from None
+    except (ArithmeticError, ValueError):
+        where = [f"{key} = {world.decisions[key].format(at)}" for key, at in settings.items()]
+        raise problem(
+            "E210",
+            f"`{s.unparse(tree)}` has no value" + (f" where {', '.join(where)}" if where else ""),
+            tree,
+            help="divide by something else than zero, and take no root of a negative number",
+        ) from None
+
+
+def _may_be_undefined(value: Expr) -> bool:
+    partial = ("div", "floordiv", "mod", "pow", "sqrt")
+    return any(isinstance(atom, Call) and atom.name in partial for atom in atoms(value))
 
 
 def _negative(world: Elaboration, value: Any, tree: s.Negative) -> Any:
@@ -293,15 +353,7 @@ def _binary(world: Elaboration, tree: s.Binary, scope: Scope, place: Place) -> A
     right = evaluate(world, tree.right, scope, place.inner)
     if not isinstance(left, Node) and not isinstance(right, Node):
         a, b = static_of(left, tree.left), static_of(right, tree.right)
-        try:
-            return _STATIC[tree.operator](a, b)
-        except (ZeroDivisionError, OverflowError, ValueError):
-            raise problem(
-                "E210",
-                f"`{s.unparse(tree)}` has no value",
-                tree,
-                help="divide by something else than zero, and keep powers small",
-            ) from None
+        return computed(world, lambda: _STATIC[tree.operator](a, b), tree)
     try:
         return _tensor_arithmetic(tree, left, right)
     except Misfit as misfit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -18,6 +19,7 @@ from .statements import run_space_body
 from .values import CellDef, Scope
 
 MOST_FILES = 200
+DEEPEST_IMPORTS = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +59,23 @@ class Library:
                 help="move what both need into a third file",
             )
         if where not in self._scopes:
-            if len(self.sources) >= MOST_FILES:
-                raise problem("E501", f"more than {MOST_FILES} files are imported", use.path, help="merge some")
             self.sources[where] = text
+            if len(self.sources) > MOST_FILES or len(self._loading) > DEEPEST_IMPORTS:
+                raise problem(
+                    "E501",
+                    f"more than {MOST_FILES} files, or {DEEPEST_IMPORTS} within each other, "
+                    "are imported",
+                    use.path,
+                    help="put cells that belong together into one file",
+                )
+            if sum(map(len, self.sources.values())) > LONGEST_FILE:
+                raise problem(
+                    "E103",
+                    f"all files together have more than {LONGEST_FILE} characters",
+                    use.path,
+                    "the limit was met here",
+                    help="import less",
+                )
             self._loading.append(where)
             self._scopes[where] = file_scope(parse(text, where), where, self)
             self._loading.pop()
@@ -77,21 +93,29 @@ class Library:
             raise self._missing(use, f"the standard library has no `{use.path.value}`", _standard())
         if self.root is None:
             raise self._missing(use, "a text that is no file imports only the standard library", [])
-        path = (Path(importer).parent / name).resolve()
+        where = os.path.normpath(Path(importer).parent / name)
+        try:
+            path = Path(where).resolve()
+        except (OSError, ValueError, RuntimeError):
+            raise self._missing(use, f"`{name}` is no path", []) from None
         if not path.is_relative_to(self.root):
             raise problem(
                 "E203",
                 f'"{use.path.value}" lies outside the folder of the program',
                 use.path,
+                "leads out",
                 help="imports stay below the folder of the file that is loaded",
             )
-        try:
-            if path.stat().st_size > LONGEST_FILE:
-                raise problem("E103", f'"{name}" is too long', use.path, help="split it")
-            return str(Path(importer).parent / name), path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
+        if not path.is_file():
             beside = [p.stem for p in path.parent.glob("*.fuse")] if path.parent.is_dir() else []
-            raise self._missing(use, f"there is no file `{name}`", beside) from None
+            raise self._missing(use, f"there is no file `{name}`", beside)
+        try:
+            return where, read_source(path)
+        except FusegraphError as error:
+            (found,) = error.diagnostics
+            raise problem(
+                found.code, f'"{name}": {found.message}', use.path, help=found.help
+            ) from None
 
     def _missing(self, use: s.Use, message: str, known: list[str]) -> Problem:
         close = nearest(use.path.value, known)
@@ -146,6 +170,11 @@ def _define_once(scope: Scope, name: s.Name, value: Any) -> None:
 def read_source(path: str | Path) -> str:
     """The text of a file. Raises FusegraphError (E106) where it cannot be read."""
     try:
+        if not Path(path).is_file():
+            reason = "it is no file" if Path(path).exists() else "there is no such file"
+            raise FusegraphError(
+                Diagnostic(code="E106", message=f"cannot read the file: {reason}", place=str(path), help="check the path")
+            )  # fmt: skip
         if Path(path).stat().st_size > 4 * LONGEST_FILE:
             raise FusegraphError(
                 Diagnostic(
@@ -153,16 +182,26 @@ def read_source(path: str | Path) -> str:
                     place=str(path), help="split it with `use`, or write parts with `for`",
                 )
             )  # fmt: skip
-        return Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        reason = error.strerror or "it cannot be read"
+        return Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        if isinstance(error, UnicodeDecodeError):
+            raise _not_text(path, error) from None
+        reason = getattr(error, "strerror", None) or "this is no path"
         raise FusegraphError(
             Diagnostic(code="E106", message=f"cannot read the file: {reason.lower()}", place=str(path), help="check the path")
         ) from None  # fmt: skip
-    except UnicodeDecodeError:
-        raise FusegraphError(
-            Diagnostic(code="E106", message="this is not a text file in UTF-8", place=str(path), help="save it as UTF-8")
-        ) from None  # fmt: skip
+
+
+def _not_text(path: str | Path, error: UnicodeDecodeError) -> FusegraphError:
+    line = error.object.count(b"\n", 0, error.start) + 1
+    return FusegraphError(
+        Diagnostic(
+            code="E106",
+            message=f"this is not a text file in UTF-8: see its byte {error.start + 1}",
+            place=f"{path}:{line}",
+            help="save it as UTF-8",
+        )
+    )
 
 
 def load(path: str | Path, overrides: Mapping[str, str] | None = None) -> Program:

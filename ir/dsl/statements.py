@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..diagnostics import Label, Span
+from ..diagnostics import Diagnostic, Label, Span
 from ..dims import Expr, symbol, text_of
 from ..graph import MEASURES, Node, Requirement, input_node
 from . import syntax as s
 from .calls import evaluate_type
-from .context import Elaboration, Problem, Silent, problem
+from .context import MOST_STATEMENTS, Elaboration, Problem, Silent, problem
 from .expressions import Place, bounds, evaluate, kind_of, spread, static_of, tensor_of, whole_of
 from .values import POISON, CellDef, Family, OpRef, Scope
 
@@ -23,8 +23,22 @@ def run(world: Elaboration, statements: tuple[s.Statement, ...], scope: Scope) -
         except Problem as error:
             world.report(error.diagnostic)
             _spoil(statement, scope)
+        except ArithmeticError as error:
+            world.report(_too_large(statement, error))
+            _spoil(statement, scope)
         except Silent:
             _spoil(statement, scope)
+
+
+def _too_large(statement: s.Statement, error: ArithmeticError) -> Diagnostic:
+    """A size that only arises inside an op, such as the product of sizes in `flatten`."""
+    return Diagnostic(
+        code="E501",
+        message=f"a size in this statement cannot be computed: {error}",
+        span=statement.span,
+        label="arises here",
+        help="keep sizes small, and divide by something else than zero",
+    )
 
 
 def run_cell_body(
@@ -236,15 +250,21 @@ def _output(world: Elaboration, statement: s.Output, scope: Scope) -> None:
 def _loop(world: Elaboration, statement: s.For, scope: Scope) -> None:
     if isinstance(statement.values, s.Interval):
         first, last = bounds(world, statement.values, scope)
-        values: list[Any] = list(range(first, last + 1)) if last - first < 10**6 else []
-        if not values and last >= first:
-            raise problem("E501", "this loop runs too often", statement.values, help="shorten it")
+        if last - first >= MOST_STATEMENTS:
+            raise problem(
+                "E501",
+                f"this loop runs {last - first + 1} times, more than {MOST_STATEMENTS}",
+                statement.values,
+                help="check its bounds",
+            )
+        values: list[Any] = list(range(first, last + 1))
     else:
         trees = tuple([i for i in statement.values.items if not isinstance(i, s.Interval)])
         values = [v for _, v in spread(world, trees, scope, Place(scope.prefix, False))]
         for value in values:
             static_of(value, statement.values)
     for value in values:
+        world.count_statement(statement.span)
         suffix = f"{scope.suffix}[{text_of(value)}]"
         inner = Scope("for", scope.file, scope, scope.prefix, suffix)
         _define(inner, statement.name, value)
