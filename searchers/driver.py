@@ -225,9 +225,7 @@ def _evaluate(
 def _replayed(record: TrialRecord, proposal: Proposal, on_event: OnEvent) -> TrialResult:
     """The result that is on record."""
     if record.score is None:
-        on_event(
-            TrialFailed(proposal, record.stage, record.reason, record.seconds, replayed=True)
-        )
+        on_event(TrialFailed(proposal, record.stage, record.reason, record.seconds, replayed=True))
         return TrialResult(proposal.trial, None, record.reason)
     on_event(
         TrialFinished(

@@ -8,7 +8,6 @@ from ..ir.genotype import Genotype
 from .protocol import Proposal, Scored, TrialResult
 
 
-
 class History:
     """Proposals by trial number, and the best score of each genotype."""
 

@@ -24,6 +24,7 @@ class KernelLock(JournalFileOpenLock):
         self._file: IO[bytes] | None = None
 
     def acquire(self) -> bool:
+        """Wait for the lock."""
         import fcntl
 
         file = open(self._path, "ab")  # noqa: SIM115 - held until `release`
@@ -36,6 +37,7 @@ class KernelLock(JournalFileOpenLock):
         return True
 
     def release(self) -> None:
+        """Let go of it."""
         if self._file is not None:
             self._file.close()
             self._file = None

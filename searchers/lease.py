@@ -37,9 +37,7 @@ class Lease:
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Lease:
         """The lease that `as_json` gave."""
-        return cls(
-            str(data["host"]), int(data["process"]), str(data["born"]), float(data["taken"])
-        )
+        return cls(str(data["host"]), int(data["process"]), str(data["born"]), float(data["taken"]))
 
     def as_json(self) -> dict[str, Any]:
         """Its fields, for the store."""

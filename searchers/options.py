@@ -53,8 +53,10 @@ def _accept(searcher: str, name: str, hint: Any, value: Any) -> Any:
         expected = f"a list of {_words(item)}"
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    elif isinstance(hint, type) and isinstance(value, hint) and not (
-        isinstance(value, bool) and hint is not bool
+    elif (
+        isinstance(hint, type)
+        and isinstance(value, hint)
+        and not (isinstance(value, bool) and hint is not bool)
     ):
         return value
     else:

@@ -26,12 +26,12 @@ from itertools import product
 from math import prod
 
 from ..compiler.explore import complete
-from ..ir.reach import walk
 from ..compiler.requirements import satisfied
 from ..ir.decisions import Decision, OneOf, OpenNumber, Setting
 from ..ir.diagnostics import FusegraphError
 from ..ir.genotype import Genotype
 from ..ir.graph import Graph
+from ..ir.reach import walk
 from .errors import search_error
 
 MOST_OPTIONS = 20_000
@@ -65,9 +65,7 @@ class Progression:
 
     def genotype(self, configuration: Configuration) -> Genotype | None:
         """The genotype of a configuration, or None where the space's `require` rules it out."""
-        settings: dict[str, Setting] = {
-            self.decision.key: (self.depths[len(configuration) - 1],)
-        }
+        settings: dict[str, Setting] = {self.decision.key: (self.depths[len(configuration) - 1],)}
         for decisions, level in zip(self.levels, configuration, strict=False):
             for decision, place in zip(decisions, level, strict=True):
                 settings[decision.key] = _setting(decision, place)

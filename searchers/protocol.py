@@ -69,7 +69,7 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """What became of a proposal: a score, the higher the better, or the reason why there is none."""
+    """What became of a proposal: a score, the higher the better, or why there is none."""
 
     trial: int
     score: float | None

@@ -1,10 +1,10 @@
 """Random search: different genotypes, drawn uniformly.
 
-The baseline of MFAS, section 4 ("a purely random" exploration, Table 1). Two departures: no genotype
-is drawn twice, so that a budget buys as many networks as it says; and, on wish, the candidates have
-the same depths as those of another searcher (`lengths`), since a comparison at other depths compares
-depths. On a space without a progression, uniform means: each reached decision in turn is drawn
-uniformly from its settings.
+The baseline of MFAS, section 4 ("a purely random" exploration, Table 1). Two departures: no
+genotype is drawn twice, so that a budget buys as many networks as it says; and, on wish, the
+candidates have the same depths as those of another searcher (`lengths`), since a comparison at
+other depths compares depths. On a space without a progression, uniform means: each reached
+decision in turn is drawn uniformly from its settings.
 """
 
 from __future__ import annotations

@@ -72,9 +72,7 @@ class TrialStore:
         """What had to be repaired on opening, for people; empty if nothing."""
 
     @classmethod
-    def open(
-        cls, folder: Path, *, url: str | None = None, read_only: bool = False
-    ) -> TrialStore:
+    def open(cls, folder: Path, *, url: str | None = None, read_only: bool = False) -> TrialStore:
         """The store in a folder, made if it is not there; its trials in the database at `url`.
 
         `read_only` repairs nothing, and is for watching a search that runs. Raises FusegraphError
@@ -138,7 +136,8 @@ class TrialStore:
     def trials(self, stage: Stage = "search") -> dict[int, TrialRecord]:
         """All trials of a stage by their numbers, in order."""
         found: dict[int, TrialRecord] = {}
-        for _, record in self._stored(stage):
+        for frozen in self._stored(stage):
+            record = _record(frozen)
             found.setdefault(record.trial, record)
         return dict(sorted(found.items()))
 
@@ -218,14 +217,17 @@ class TrialStore:
 
     # ── beneath ──────────────────────────────────────────────────────────────────────────────────
 
-    def _stored(self, stage: Stage) -> Iterator[tuple[int, TrialRecord]]:
+    def _stored(self, stage: Stage) -> Iterator[FrozenTrial]:
         for frozen in self._storage.get_all_trials(self._study, deepcopy=False):
             attributes = frozen.user_attrs
             if attributes.get("stage") == stage and not attributes.get("duplicate"):
-                yield frozen._trial_id, _record(frozen)  # pyright: ignore[reportPrivateUsage]
+                yield frozen
 
     def _find(self, stage: Stage, trial: int) -> tuple[int, TrialRecord] | None:
-        return next((pair for pair in self._stored(stage) if pair[1].trial == trial), None)
+        for frozen in self._stored(stage):
+            if frozen.user_attrs["trial"] == trial:
+                return frozen._trial_id, _record(frozen)  # pyright: ignore[reportPrivateUsage]
+        return None
 
     def _claimed(self, stage: Stage, trial: int) -> int:
         known = self._find(stage, trial)

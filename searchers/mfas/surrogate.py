@@ -34,7 +34,6 @@ from torch import Tensor
 from ..progression import Configuration, Level
 from .trie import Trie
 
-
 UNFOLDED_ROWS = 3072
 """States that are computed at once for each level of a product: their gates fit into the cache."""
 
@@ -97,7 +96,8 @@ class _Step:
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """Matrices of a few dozen rows gain nothing from threads, and on a busy machine wait for them:
-    with two threads on two busy cores a search's refits took twenty times longer than with one."""
+    with two threads on two busy cores a search's refits took twenty times longer than with one.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -130,9 +130,7 @@ class RecurrentSurrogate:
         self._gradients = _Weights.over(self._gradient, shapes)
         self._initialise(seed)
         self._flat.grad = self._gradient
-        self._optimiser = torch.optim.Adam(
-            [self._flat], lr=self.options.learning_rate, fused=True
-        )
+        self._optimiser = torch.optim.Adam([self._flat], lr=self.options.learning_rate, fused=True)
 
     def _initialise(self, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -249,8 +247,8 @@ class RecurrentSurrogate:
             torch.mul(cell, new, out=gates[:, 0])
             torch.mul(cell, inner, out=gates[:, 2])
             torch.mul(state, step.squashed, out=gates[:, 3])
-            if depth:
-                before = steps[depth - 1]
+            before = steps[depth - 1] if depth else None
+            if before is not None:
                 torch.mul(cell, before.cell[rank.parent], out=gates[:, 1])
                 carried = torch.zeros_like(before.cell)
                 carried.index_add_(0, rank.parent, cell.mul_(forget))
@@ -261,7 +259,7 @@ class RecurrentSurrogate:
             gates *= slope
             flat = gates.view(-1, 4 * width)
             projected.index_add_(0, rank.symbol, flat)
-            if depth:
+            if before is not None:
                 gathered = torch.zeros(len(before.state), 4 * width, dtype=torch.float64)
                 gathered.index_add_(0, rank.parent, flat)
                 gradients.hidden.addmm_(gathered.T, before.state)
@@ -326,8 +324,8 @@ class RecurrentSurrogate:
             new = projected[0].view(-1, 4, width)
             outer = (carried[:, :, 3] + new[:, 3]).sigmoid_()
             inner = (carried[:, :, 0] + new[:, 0]).sigmoid_()
-            next_cell = (carried[:, :, 1] + new[:, 1]).sigmoid_().mul_(
-                cell[start : start + rows, None]
+            next_cell = (
+                (carried[:, :, 1] + new[:, 1]).sigmoid_().mul_(cell[start : start + rows, None])
             )
             next_cell.addcmul_(inner, (carried[:, :, 2] + new[:, 2]).tanh_())
             next_state = torch.tanh(next_cell).mul_(outer).view(-1, width)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..progression import Configuration, Level
 
+
 @dataclass(frozen=True, slots=True)
 class Rank:
     """The distinct prefixes of one length.

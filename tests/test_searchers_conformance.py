@@ -1,0 +1,54 @@
+"""Every searcher of the registry passes the conformance suite."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from fusegraph.searchers.registry import SEARCHERS
+from searcher_conformance import FLAT, LIMITED, PROGRESSIVE, SearcherConformance
+
+SMALL_SURROGATE = {"surrogate_hidden": 6, "surrogate_epochs": 3}
+
+
+class TestRandom(SearcherConformance):
+    name = "random"
+    options: ClassVar = {"trials": 14, "batch": 4}
+    exhaustive: ClassVar = {"trials": 5000, "batch": 100}
+    spaces = (LIMITED, FLAT)
+    without_duplicates = True
+
+
+class TestRandomAtLengths(SearcherConformance):
+    name = "random"
+    options: ClassVar = {"lengths": (2, 6, 6), "batch": 5}
+    exhaustive: ClassVar = {"lengths": (100, 200, 300)}
+    without_duplicates = True
+
+
+class TestMfas(SearcherConformance):
+    name = "mfas"
+    options: ClassVar = {"candidates": 4, "iterations": 2, **SMALL_SURROGATE}
+    exhaustive: ClassVar = {"candidates": 10_000, "iterations": 1, **SMALL_SURROGATE}
+
+
+class TestMfasInTheReleasesOrder(SearcherConformance):
+    name = "mfas"
+    options: ClassVar = {
+        "candidates": 3,
+        "iterations": 2,
+        "order": "release",
+        "sharing": "variant",
+        **SMALL_SURROGATE,
+    }
+    exhaustive: ClassVar = {
+        "candidates": 10_000,
+        "iterations": 1,
+        "order": "release",
+        **SMALL_SURROGATE,
+    }
+
+
+def test_every_searcher_is_in_the_suite() -> None:
+    suites = (TestRandom, TestRandomAtLengths, TestMfas, TestMfasInTheReleasesOrder)
+    assert {suite.name for suite in suites} == set(SEARCHERS)
+    assert PROGRESSIVE in TestMfas.spaces
