@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F  # noqa: N812  (its name all over the field)
 from torch import Tensor, nn
 
 
@@ -14,6 +15,21 @@ class Scope(nn.Module):
 
     def __setitem__(self, index: int, module: nn.Module) -> None:
         self.add_module(str(index), module)
+
+
+class Pointwise(nn.Linear):
+    """A linear layer over the channels, the same at every position: a 1x1 convolution.
+
+    On a CPU the convolution takes half the time of a product of transposed tensors. On a GPU
+    torch rounds the inputs of convolutions to TF32 unless told not to, and of products it does not.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """input: [N, in, *S] -> [N, out, *S]."""
+        if input.is_cuda:
+            return super().forward(input.movedim(1, -1)).movedim(-1, 1)
+        mapped = F.conv1d(input.flatten(2), self.weight[:, :, None], self.bias)
+        return mapped.reshape(mapped.shape[:2] + input.shape[2:])
 
 
 class Learned(nn.Module):

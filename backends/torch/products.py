@@ -20,7 +20,9 @@ def _linear(site: Site) -> Held:
     axis, rank, me = site["axis"], site.rank, site.me
     width = site.node.inputs[0].type.shape[axis]
     sizes = site.known(width, site["out"])
-    make = Make("nn.Linear", sizes, (*_options(bias=(site["bias"], True)), *site.dtype))
+    pointwise = axis == 1 and rank > 2
+    head = "Pointwise" if pointwise else "nn.Linear"
+    make = Make(head, sizes, (*_options(bias=(site["bias"], True)), *site.dtype))
 
     def along(head: str, *rest: str) -> Expr:
         if axis == rank - 1:
@@ -29,7 +31,8 @@ def _linear(site: Site) -> Held:
         return f"{inner}.transpose({axis}, {rank - 1})"
 
     weights = [f"{me}.weight", *([f"{me}.bias"] if site["bias"] else [])]
-    return Held(make, along(me), lambda: along("F.linear", *weights))
+    own = Call(me, [site.x[0]]) if pointwise else along(me)
+    return Held(make, own, lambda: along("F.linear", *weights))
 
 
 def padding(site: Site, most: tuple[int, ...] | None = None) -> tuple[tuple[Any, ...] | None, Expr]:
