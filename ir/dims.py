@@ -41,6 +41,10 @@ class Pick:
     slot: int
     options: tuple[Static, ...]
 
+    def __hash__(self) -> int:
+        # By the key alone: hashing all labels of a large decision again and again costs seconds.
+        return hash((self.decision.key, self.slot))
+
     @property
     def text(self) -> str:
         """In the language's own syntax."""
@@ -54,6 +58,9 @@ class Present:
 
     decision: SomeOf
     index: int
+
+    def __hash__(self) -> int:
+        return hash((self.decision.key, self.index))
 
     @property
     def text(self) -> str:
@@ -201,6 +208,15 @@ def _from_terms(terms: Mapping[Monomial, Number]) -> Static:
         found.open = any(isinstance(atom, (Pick, Present)) for atom in atoms(found))
         _interned[identity] = found
     return found
+
+
+def total(values: Sequence[Static]) -> Static:
+    """The sum, in time linear in all terms."""
+    terms: dict[Monomial, Number] = {}
+    for value in values:
+        for monomial, factor in _terms(value):
+            terms[monomial] = terms.get(monomial, 0) + factor
+    return _from_terms(terms)
 
 
 def _atom(atom: Atom) -> Expr:

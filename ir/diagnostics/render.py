@@ -12,13 +12,16 @@ _LONGEST_FILE = 4_000_000
 
 def _lines_of(file: str, sources: Mapping[str, str]) -> list[str]:
     if file in sources:
-        return sources[file].splitlines()
+        return sources[file].split("\n")
     try:
         path = Path(file)
-        if path.stat().st_size > _LONGEST_FILE:
+        if file.startswith("std/"):
+            # The standard library, which lies beside this package.
+            path = Path(__file__).parent.parent / file
+        if not path.is_file() or path.stat().st_size > _LONGEST_FILE:
             return []
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+        return path.read_text(encoding="utf-8-sig", errors="replace").split("\n")
+    except (OSError, ValueError):
         return []
 
 
@@ -50,7 +53,7 @@ def _snippet(
         if span.line != last:
             source = lines(span.file)
             line = source[span.line - 1] if span.line <= len(source) else ""
-            line = line.replace("\t", " ")
+            line = "".join(c if c.isprintable() else " " for c in line.rstrip("\r"))
             out.append(f"{span.line:>{digits}} | {line}".rstrip())
         out.append(f"{gutter} | {_marker(span, line, sign)} {text}".rstrip())
         last = span.line

@@ -11,7 +11,7 @@ from ..dims import call as call_scalar
 from ..dims import Static, symbols_in, text_of
 from ..graph import Node, build, cell, choice, formal
 from ..ops import Misfit, Op
-from ..ops.base import require_equal
+from ..ops.base import require_equal, require_positive
 from ..types import DTYPES, Type, tensor
 from . import syntax as s
 from .context import DEEPEST_CELLS, Elaboration, Problem, Silent, problem, unknown
@@ -373,11 +373,15 @@ def evaluate_type(world: Elaboration, tree: s.TypeTree, scope: Scope) -> Type:
     place = Place(scope.prefix, False)
     sizes = [static_of(evaluate(world, size, scope, place), size) for size in tree.sizes]
     for size, where in zip(sizes, tree.sizes, strict=True):
-        if isinstance(size, (int, float)) and (size != int(size) or size < 1):
+        try:
+            require_positive(size, "this size")
+        except Misfit as misfit:
             raise problem(
-                "E304", f"a size is a whole number from 1 on, not {text_of(size)}", where,
+                misfit.code if misfit.code == "E505" else "E304",
+                f"a size is a whole number from 1 on: {misfit.message}",
+                where,
                 help="write another size",
-            )  # fmt: skip
+            ) from None
     return tensor(tree.dtype.id, tuple(sizes))  # pyright: ignore[reportArgumentType]
 
 

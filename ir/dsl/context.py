@@ -12,7 +12,7 @@ from ..diagnostics import Diagnostic, Edit, FusegraphError, Label, Span
 from ..graph import Node, Requirement
 from . import syntax as s
 
-MOST_STATEMENTS = 200_000
+MOST_STATEMENTS = 100_000
 """Statements that are carried out, those in loops and cells each time."""
 DEEPEST_CELLS = 32
 """Composites within composites."""

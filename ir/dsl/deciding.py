@@ -12,11 +12,21 @@ from ..graph import Node, choice, maybe
 from ..ops import Misfit
 from . import syntax as s
 from .context import Candidate, Elaboration, problem
-from .expressions import Place, bounds, evaluate, is_static, kind_of, spread, whole_of
+from .expressions import (
+    Place,
+    bounds,
+    evaluate,
+    is_static,
+    kind_of,
+    needs_index,
+    spread,
+    whole_of,
+)
 from .misfits import misfit_problem
-from .values import Many, OpChoice, OpRef, Scope
+from .values import Family, Many, OpChoice, OpRef, Scope
 
-MOST_CANDIDATES = 10_000
+MOST_CANDIDATES = 4096
+"""As many as joint settings are tried where open sizes meet."""
 
 
 def decide(world: Elaboration, tree: s.Decide, scope: Scope, place: Place) -> Any:
@@ -58,6 +68,8 @@ def _candidates(
     many = 0
     if not isinstance(source, s.Candidates):
         value = evaluate(world, source, scope, place.inner)
+        if isinstance(value, Family):
+            raise needs_index(value, source)
         if not isinstance(value, Many):
             raise problem(
                 "E210",

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from ..decisions import Setting
+from ..diagnostics import Edit
 from ..dims import (
     Call,
     Expr,
@@ -131,16 +132,23 @@ def spread(
         if isinstance(value, Many):
             values += value.items
         elif isinstance(value, Family):
-            raise problem(
-                "E206",
-                f"`{value.label}` is a family and needs an index",
-                tree,
-                "one member, or all of them?",
-                help=f"write `{value.label}[*]` for all of them",
-            )
+            raise needs_index(value, tree)
         else:
             values.append((label_of(tree, scope), value))
     return values
+
+
+def needs_index(family: Family, tree: s.Tree) -> Problem:
+    """`h` where `h[1]` or `h[*]` was meant (E206)."""
+    whole = f"{s.unparse(tree)}[*]"
+    return problem(
+        "E206",
+        f"`{family.label}` is a family and needs an index",
+        tree,
+        "one member, or all of them?",
+        help=f"write `{whole}` for all of them",
+        edit=Edit(tree.span, whole),
+    )
 
 
 def label_of(tree: s.Expression, scope: Scope) -> str:
@@ -159,8 +167,12 @@ def tensor_of(value: Any, tree: s.Tree) -> Node:
     """The value as a tensor. Raises Problem (E210) where it is something else."""
     if isinstance(value, Node):
         return value
+    if isinstance(value, Family):
+        raise needs_index(value, tree)
     help = "write a name that stands for a tensor"
-    if isinstance(value, (OpRef, OpChoice)):
+    if isinstance(value, Many):
+        help = "join them first, for example with `concat` or `sum`"
+    elif isinstance(value, (OpRef, OpChoice)):
         help = "give the op its inputs in parentheses"
     elif is_static(value):
         help = "numbers are given by name, as attributes: `axis=1`"

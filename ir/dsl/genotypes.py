@@ -10,7 +10,7 @@ from ..decisions import Decision, Setting, UnknownLabel
 from ..diagnostics import Diagnostic, FusegraphError, Label, Span
 from ..genotype import Genotype
 from . import syntax as s
-from .context import nearest
+from .context import MOST_ERRORS, nearest
 from .load import Program, load, read_source
 from .parse import parse
 
@@ -105,7 +105,7 @@ def _read(tree: s.GenotypeTree, program: Program) -> Genotype:
     if tree.pin is not None and tree.pin.value != space.digest:
         errors.insert(0, _other_space(tree, tree.pin, program))
     if errors:
-        raise FusegraphError(errors)
+        raise FusegraphError(errors[:MOST_ERRORS])
     return _completed(tree, program, settings, spans)
 
 
@@ -221,7 +221,7 @@ def _completed(
                 )
             )
     if errors:
-        raise FusegraphError(errors)
+        raise FusegraphError(errors[:MOST_ERRORS])
     return Genotype.of(program.graph.digest, reached)
 
 

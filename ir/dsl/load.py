@@ -16,7 +16,7 @@ from .context import Elaboration, Problem, Silent, nearest, problem, unknown
 from .expressions import Place, evaluate
 from .parse import LONGEST_FILE, parse
 from .statements import run_space_body
-from .values import CellDef, Scope
+from .values import CellDef, Many, Scope
 
 MOST_FILES = 200
 DEEPEST_IMPORTS = 50
@@ -286,7 +286,11 @@ def _override(name: str, text: str) -> Any:
         (space,) = (item for item in tree.items if isinstance(item, s.SpaceTree))
         (statement,) = space.body
         assert isinstance(statement, s.Let)
-        return evaluate(Elaboration(), statement.value, Scope("space", where), Place("", False))
+        world = Elaboration()
+        value = evaluate(world, statement.value, Scope("space", where), Place("", False))
+        if world.decisions or isinstance(value, Many):
+            raise ValueError(text)
+        return value
     except (FusegraphError, Problem, Silent, ValueError):
         raise FusegraphError(
             Diagnostic(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..diagnostics import Diagnostic, Label, Span
-from ..dims import Expr, symbol, text_of
+from ..dims import Expr, Number, Static, Symbol, symbol, symbols_in, text_of
 from ..graph import MEASURES, Node, Requirement, input_node
 from . import syntax as s
 from .calls import evaluate_type
@@ -296,8 +296,20 @@ def _require(world: Elaboration, statement: s.Require, scope: Scope) -> None:
         ]
     for requirement in wanted:
         if isinstance(requirement.left, Expr) or isinstance(requirement.right, Expr):
-            if requirement not in world.requires and not _holds(requirement):
-                world.requires.append(requirement)
+            if _holds(requirement) or requirement in world.requires:
+                continue
+            named = (symbols_in(left) | symbols_in(requirement.right)) - set(MEASURES)
+            if named:
+                raise problem(
+                    "E502",
+                    f"`{requirement.text}` cannot be decided before the network runs",
+                    statement,
+                    f"{', '.join(sorted(named))} is known only at run time",
+                    causes=world.call_causes(),
+                    help="require it of sizes that the file knows, or declare the input with "
+                    "a size that shows it, such as `4 * T`",
+                )
+            world.requires.append(requirement)
         elif not _holds(requirement):
             raise problem(
                 "E502",
@@ -309,11 +321,28 @@ def _require(world: Elaboration, statement: s.Require, scope: Scope) -> None:
             )
 
 
+def _least(value: Static) -> Number | None:
+    """The least value, each named size being 1 or more; None where this does not tell."""
+    if not isinstance(value, Expr):
+        return value
+    for monomial, factor in value.terms:
+        if monomial and (factor < 0 or not all(isinstance(a, Symbol) for a in monomial)):
+            return None
+    return sum(factor for _, factor in value.terms)
+
+
 def _holds(requirement: Requirement) -> bool:
     """Whether it holds already, whatever is decided."""
     left, right = requirement.left, requirement.right
     if isinstance(left, Expr) or isinstance(right, Expr):
-        return left is right and requirement.relation in ("==", "<=", ">=")
+        if left is right:
+            return requirement.relation in ("==", "<=", ">=")
+        if requirement.relation in ("<", "<="):
+            left, right = right, left
+        least = _least(left - right)
+        at_least = requirement.relation in ("<=", ">=")
+        sided = requirement.relation not in ("==", "!=")
+        return sided and least is not None and (least > 0 or (at_least and least == 0))
     return {
         "==": left == right, "!=": left != right, "<": left < right,
         "<=": left <= right, ">": left > right, ">=": left >= right,

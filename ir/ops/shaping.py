@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..dims import Dim, Expr, Static, present, text_of
+from ..dims import Dim, Expr, Static, present, text_of, total
 from ..types import Type, tensor
 from .base import (
     Attr,
@@ -25,7 +25,7 @@ from .products import product, spread_pads
 def _concat(types: Sequence[Type], attrs: Attrs) -> Type:
     first = types[0]
     axis: int = attrs["axis"]
-    total: Static = 0
+    sizes: list[Static] = []
     for place, other in enumerate(types):
         if other.dtype != first.dtype or other.rank != first.rank:
             raise Misfit(
@@ -45,9 +45,9 @@ def _concat(types: Sequence[Type], attrs: Attrs) -> Type:
                     (0, place),
                 )
         there = 1 if other.maybe is None else present(*other.maybe)
-        total = total + there * other.shape[axis]
+        sizes.append(there * other.shape[axis])
     shape: list[Any] = list(first.shape)
-    shape[axis] = total
+    shape[axis] = total(sizes)
     return tensor(first.dtype, tuple(shape))
 
 
