@@ -101,7 +101,8 @@ W = Mapping[str, Tensor]
 
 def _linear(x: X, a: A, w: W) -> Tensor:
     moved = x[0].movedim(a["axis"], -1)
-    return f.linear(moved, w["weight"], w.get("bias")).movedim(-1, a["axis"])
+    own = {name: weight.to(moved.dtype) for name, weight in w.items()}
+    return f.linear(moved, own["weight"], own.get("bias")).movedim(-1, a["axis"])
 
 
 def _flat_pads(pad: tuple[tuple[int, int], ...]) -> list[int]:

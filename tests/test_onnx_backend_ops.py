@@ -42,8 +42,8 @@ def _positive(name: str) -> Case:
 
 
 def _linears() -> list[Case]:
-    shapes = ["N 6", "N T 6", "N 6 T", "N 6 3 T", "N 6 2 2 T", "N 2 6 T 2", "6 N"]
-    axes = [1, 2, 1, 1, 1, 2, 0]
+    shapes = ["N 6", "N T 6", "N 6 T", "N 6 3 T", "N 6 2 2 T", "N 2 6 T 2", "N T 6 2", "6 N"]
+    axes = [1, 2, 1, 1, 1, 2, 2, 0]
     return [
         _one("linear", shape, out=4, axis=axis, bias=bias)
         for shape, axis in zip(shapes, axes, strict=True)
@@ -197,6 +197,7 @@ CASES: list[Case] = [
     ],
     *[_two(name, "N 3 T", "1 3 1") for name in ("sum", "mul", "maximum", "sub")],
     ("div", op("div", _x("N T"), op("exp", _x("N 1", name="y")))),
+    ("linear in f64", op("linear", _x("N 3 T", "f64"), out=2, axis=1, bias=False, key="k")),
     ("f64", op("softmax", op("scale", _x("N T", "f64"), by=3))),
     *_norms(),
     *_pools(),
