@@ -13,11 +13,16 @@ from .cost import cost
 from .count import count
 from .emit import emit
 from .explain import explain
+from .export import export
+from .extract import extract
 from .fmt import fmt
 from .guard import OUR_FAULT, close_pipe, crash_line, guarded
 from .output import print_error
+from .run import run
 from .sample import sample
+from .search import search
 from .show import show
+from .train import train
 from .version import version
 
 COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
@@ -32,6 +37,13 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "show": show,
         "sample": sample,
         "emit": emit,
+    },
+    "Tasks": {
+        "extract": extract,
+        "search": search,
+        "train": train,
+        "export": export,
+        "run": run,
     },
     "About": {
         "version": version,

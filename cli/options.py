@@ -22,6 +22,7 @@ AllowHook = Annotated[
     bool,
     typer.Option("--allow-hook", help="Run the Python code that the task or call names."),
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing while it runs.")]
 
 
 def pairs(given: list[str] | None, option: str = "--set") -> dict[str, str]:

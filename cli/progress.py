@@ -1,0 +1,148 @@
+"""How far a run is: bars on a terminal, plain lines elsewhere; all on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from .output import plural
+
+if TYPE_CHECKING:
+    from ..pipeline.events import RunEvent
+
+SECONDS_BETWEEN_LINES = 10.0
+"""Of single trials, where nothing else is said."""
+
+TITLES = {
+    "search": "searching",
+    "final": "training the best to completion",
+    "train": "training",
+    "test": "measuring on the test split",
+    "export": "exporting",
+}
+
+
+class Watcher:
+    """Takes the events of a run and tells a person; used as a context manager."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._bars: Any = None
+        self._task: Any = None
+        self._stage = ""
+        self._total = 0
+        self._done = 0
+        self._replayed = 0
+        self._best: float | None = None
+        self._said = time.monotonic()
+
+    def __enter__(self) -> Watcher:
+        if not self._quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                TextColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )
+
+            self._bars = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+                console=Console(stderr=True),
+            )
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def __call__(self, event: RunEvent) -> None:
+        """Tell of an event; those that nobody waits for are passed over."""
+        if self._quiet:
+            return
+        tell = getattr(self, f"_{type(event).__name__}", None)
+        if tell is not None:
+            tell(event)
+
+    # ── one method an event ──────────────────────────────────────────────────────────────────────
+
+    def _StageStarted(self, event: Any) -> None:  # noqa: N802 - named after the event
+        self._stage, self._total, self._done = event.stage, event.trials, 0
+        self._replayed, self._best = 0, None
+        note = f" ({event.note})" if event.note else ""
+        if event.trials:
+            note += f", {plural(event.trials, 'network')} at most" if event.trials > 1 else ""
+            if self._bars is not None:
+                self._task = self._bars.add_task(TITLES[event.stage], total=event.trials, note="")
+        self._line(f"{TITLES[event.stage]}{note}", always=self._bars is None)
+
+    def _RoundStarted(self, event: Any) -> None:  # noqa: N802
+        if self._bars is not None and self._task is not None:
+            self._total = event.planned
+            self._bars.update(self._task, total=event.planned)
+        best = "" if self._best is None else f"; best so far {self._best:.4f}"
+        about = f": {event.note}" if event.note else ""
+        told = f"round {event.round + 1}, {plural(event.trials, 'network')}{about}{best}"
+        self._line(told, always=self._bars is None)
+
+    def _TrialFinished(self, event: Any) -> None:  # noqa: N802
+        self._best = event.score if self._best is None else max(self._best, event.score)
+        self._advance(event)
+        told = f"{self._done} of {self._total}: {event.score:.4f} in {event.seconds:.1f} s"
+        if not event.replayed:
+            late = time.monotonic() - self._said > SECONDS_BETWEEN_LINES
+            self._line(told, always=self._bars is None and (late or self._stage == "final"))
+
+    def _TrialFailed(self, event: Any) -> None:  # noqa: N802
+        self._advance(event)
+        if not event.replayed:
+            self._line(f"trial {event.proposal.trial} failed: {event.reason}", always=True)
+
+    def _EpochEnded(self, event: Any) -> None:  # noqa: N802
+        note = f"epoch {event.epoch} of {event.epochs}, {event.score:.4f}"
+        if self._bars is not None and self._task is not None:
+            if self._stage == "train":
+                self._bars.update(self._task, total=event.epochs, completed=event.epoch, note=note)
+            else:
+                self._bars.update(self._task, note=note)
+        elif self._stage == "train":
+            self._line(f"{note} on the validation split", always=True)
+
+    def _SearchFinished(self, event: Any) -> None:  # noqa: N802
+        if self._replayed:
+            self._line(f"{plural(self._replayed, 'network')} from before", always=True)
+
+    # ── beneath ──────────────────────────────────────────────────────────────────────────────────
+
+    def _advance(self, event: Any) -> None:
+        self._done += 1
+        self._replayed += bool(event.replayed)
+        if self._bars is not None and self._task is not None:
+            note = "" if self._best is None else f"best {self._best:.4f}"
+            self._bars.update(self._task, completed=self._done, note=note)
+
+    def _line(self, text: str, *, always: bool) -> None:
+        if not always:
+            return
+        self._said = time.monotonic()
+        if self._bars is not None:
+            from rich.text import Text
+
+            self._bars.console.print(Text(text))
+        else:
+            print(text, file=sys.stderr, flush=True)

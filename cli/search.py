@@ -1,0 +1,142 @@
+"""`fusegraph search`: find, train, measure and export a network of a task's space."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .guard import Interrupted
+from .options import AllowHook, AsJson, Quiet, TaskFile
+from .output import grouped, print_json, say
+
+if TYPE_CHECKING:
+    from ..tasks.task_file import Task
+
+
+def search(
+    task: TaskFile,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="RUN", help="The run folder: runs/NAME.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run that is in the folder.")
+    ] = False,
+    searcher: Annotated[
+        str | None, typer.Option("--searcher", help="Instead of the task's: mfas, random.")
+    ] = None,
+    budget: Annotated[
+        int | None, typer.Option("--budget", min=1, help="At most so many networks are tried.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, max=2**31 - 1, help="Instead of the task's.")
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option("--store", metavar="URL", help="Keep the trials in this database."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check all, say what would be done, write nothing.")
+    ] = False,
+    allow_hook: AllowHook = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Search a task's space, train the best networks to completion, measure and export the best.
+
+    All of it goes into a run folder. Ctrl-C, or a crash, leaves a run that --resume continues to
+    the same result.
+
+    \b
+    Example:
+      fusegraph search task.toml --out runs/first
+
+    \b
+    With --json: what `results.json` in the run folder holds, and `run`, the folder. Among its keys
+    are `trials`, `failed`, `genotype`, `metric`, `valid`, `test`, `parameters`, `macs`, `finals`
+    and `export`. With --dry-run: `space`, `genotypes`, `searcher`, `trials`, `samples`, `run`.
+    """
+    from ..pipeline.search import search_task, with_search
+    from ..tasks.task_file import load_task
+
+    changed = with_search(load_task(task), searcher=searcher, budget=budget, seed=seed)
+    folder = out if out is not None else Path("runs") / changed.settings.task.name
+    if dry_run:
+        _plan(changed, folder, allow_hook, as_json)
+        return
+    given = {"--searcher": searcher, "--budget": budget, "--seed": seed, "--store": store}
+    words = ["fusegraph", "search", str(task)]
+    words += [word for k, v in given.items() if v is not None for word in (k, str(v))]
+    words += ["--allow-hook"] if allow_hook else []
+    again = shlex.join([*words, "--resume", "--out", str(folder)])
+    from .progress import Watcher
+
+    try:
+        with Watcher(quiet=quiet) as watch:
+            found = search_task(
+                changed,
+                folder,
+                resume=resume,
+                allow_hooks=allow_hook,
+                store_url=store,
+                on_event=watch,
+            )
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted; to go on: {again}") from None
+    if as_json:
+        print_json({**found.results, "run": str(found.folder.path)})
+        return
+    results = found.results
+    say(f"{grouped(results['trials'])} networks tried, {results['failed']} failed")
+    tell_network(results, found.folder.path)
+
+
+def tell_network(results: Any, folder: Path) -> None:
+    """The trained network in a few lines."""
+    metric = results["metric"]
+    said = [f"{metric} {results['valid']:.4f} on the validation split"]
+    if results["test"]:
+        shown = metric if metric in results["test"] else "accuracy"
+        said.append(f"{shown} {results['test'][shown]:.4f} on the test split")
+    said += [f"{grouped(results['parameters'])} parameters"]
+    say(", ".join(said))
+    say(f"genotype    {folder / 'genotypes' / 'best.fuse'}")
+    say(f"checkpoint  {folder / 'checkpoints' / 'best.safetensors'}")
+    if results["export"] is not None:
+        export = results["export"]
+        say(f"model       {folder / export['path']} (differs by {export['difference']:.1e})")
+    if (folder / "report.html").is_file():
+        say(f"report      {folder / 'report.html'}")
+
+
+def _plan(task: Task, folder: Path, allow_hook: bool, as_json: bool) -> None:
+    from ..compiler.count import count
+    from ..pipeline.search import searcher_of
+    from ..pipeline.tasks import prepare
+
+    prepared = prepare(task, allow_hooks=allow_hook)
+    planned = searcher_of(prepared).planned
+    space = prepared.searched.graph
+    counted = count(space)
+    data: Any = getattr(prepared.data, "folder", None)
+    samples = {} if data is None else dict(data.manifest.splits)
+    name = task.settings.search.searcher
+    if as_json:
+        print_json(
+            {
+                "space": space.name,
+                "genotypes": counted.genotypes,
+                "searcher": name,
+                "trials": planned,
+                "samples": samples,
+                "run": str(folder),
+            }
+        )
+        return
+    say(f"space     {space.name}, {grouped(counted.genotypes)} genotypes")
+    say(f"searcher  {name}, at most {grouped(planned)} networks")
+    if samples:
+        say("samples   " + ", ".join(f"{split} {number}" for split, number in samples.items()))
+    say(f"run       {folder}, nothing was written")

@@ -1,0 +1,170 @@
+"""The evaluator: trains a genotype on a task's data and measures it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..backends.torch import Network, lower
+from ..compiler.cost import cost
+from ..compiler.specialise import specialise
+from ..ir.dims import bind, symbols_in
+from ..ir.dsl import Program
+from ..ir.graph import Graph
+from ..searchers.protocol import Evaluation, Inherited, Proposal
+from ..tasks.sources import TaskData
+from ..training.events import BatchEnded, TrainingEvent
+from ..training.loop import FitResult, Forward, choose_device, fit
+from ..training.settings import TrainSettings
+from .run_folder import RunFolder
+from .sources import carry_over
+
+SEEDS = 2**31
+"""Training takes seeds below this."""
+
+
+@dataclass(frozen=True)
+class TaskEvaluator:
+    """Trains each proposal for the epochs of `settings` and answers its validation score.
+
+    Candidates are genotypes of `searched`; where `trained` is given they are carried over to that
+    first (MFAS trains its best five at a larger width). With `folder` each training keeps its
+    state there after every epoch, under `stage` and the trial's number, and goes on from it.
+    """
+
+    searched: Program
+    data: TaskData
+    settings: TrainSettings
+    trained: Program | None = None
+    folder: RunFolder | None = None
+    stage: str = "search"
+    on_event: Callable[[TrainingEvent], None] | None = None
+
+    def evaluate(self, proposal: Proposal, inherited: Inherited) -> Evaluation:
+        """See `Evaluator.evaluate`: a pure function of the proposal and what it inherits."""
+        genotype, program = proposal.genotype, self.searched
+        if self.trained is not None:
+            genotype = carry_over(genotype, program, self.trained)
+            program = self.trained
+        network = specialise(program.graph, genotype)
+        module = lower(network, seed=proposal.seed)
+        state = module.state_dict()
+        shared = inherited.matching({name: value.shape for name, value in state.items()})
+        if shared:
+            state.update({name: torch.from_numpy(value.copy()) for name, value in shared.items()})
+            module.load_state_dict(state)
+        settings = self.settings.model_copy(update={"seed": proposal.seed % SEEDS})
+        name = f"{self.stage}-{proposal.trial}"
+        result = train_module(
+            module,
+            self.data,
+            settings,
+            folder=self.folder,
+            name=name,
+            on_event=self.on_event,
+        )
+        metrics = {**figures(network), **outcome(result)}
+        weights = {n: v.detach().cpu().numpy() for n, v in module.state_dict().items()}
+        return Evaluation(result.best_score, metrics, {n: _ours(v) for n, v in weights.items()})
+
+
+def train_module(
+    module: Network,
+    data: TaskData,
+    settings: TrainSettings,
+    *,
+    folder: RunFolder | None,
+    name: str,
+    on_event: Callable[[TrainingEvent], None] | None = None,
+) -> FitResult:
+    """Train on the training split, choose the epoch by the validation split; only the inputs that
+    the network has are read.
+
+    With `folder` an interrupted training goes on, and the epochs are written at the end.
+    """
+    device = choose_device(settings.device)
+    inputs = list(module.parameter_names)
+    train, valid = [
+        data.source(split, inputs, batch=settings.batch, device=device)
+        for split in ("train", "valid")
+    ]
+    state = None if folder is None else folder.state(name)
+    result = fit(
+        module,
+        train,
+        valid,
+        settings,
+        kind=data.kind,
+        forward=forward_of(module),
+        positive_weight=data.positive_weight() if settings.balance else None,
+        on_event=None if on_event is None else _without_batches(on_event),
+        state=state,
+    )
+    if folder is not None and state is not None:
+        folder.write(
+            folder.history(name),
+            {"epochs": [asdict(epoch) for epoch in result.history], "best": result.best_epoch},
+        )
+    return result
+
+
+def forward_of(module: Network) -> Forward:
+    """How `fit` calls the network: inputs by position; the output `logits`, or the only one."""
+    names = list(module.parameter_names)
+    single = len(module.graph.outputs) == 1
+
+    def forward(network: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+        found: Any = network(*[inputs[name] for name in names])
+        return found if single else found["logits"]
+
+    return forward
+
+
+def figures(network: Graph) -> dict[str, float]:
+    """Parameters and multiply-adds of one sample."""
+    total = cost(network)
+    sample = dict.fromkeys(symbols_in(total.macs), 1)
+    macs: Any = bind(total.macs, sample)
+    parameters: Any = total.parameters
+    return {"parameters": float(parameters), "macs": float(macs)}
+
+
+def outcome(result: FitResult) -> dict[str, float]:
+    """How a training went, in numbers."""
+    last = result.history[-1]
+    return {
+        "epochs": float(len(result.history)),
+        "best_epoch": float(result.best_epoch),
+        "train_loss": last.train_loss,
+        "valid_loss": last.valid_loss,
+    }
+
+
+def history_of(folder: RunFolder, name: str) -> list[dict[str, Any]]:
+    """The epochs of a finished training; none where they were not kept."""
+    try:
+        data: Any = json.loads(folder.history(name).read_text(encoding="utf-8"))
+        return list(data["epochs"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _ours(value: Any) -> Any:
+    """A copy: the module's own memory may be reused by the next candidate."""
+    return np.array(value)
+
+
+def _without_batches(
+    on_event: Callable[[TrainingEvent], None],
+) -> Callable[[TrainingEvent], None]:
+    def told(event: TrainingEvent) -> None:
+        if not isinstance(event, BatchEnded):
+            on_event(event)
+
+    return told

@@ -1,0 +1,248 @@
+"""A search, from a task to a trained, measured and exported network, in a run folder.
+
+It can end at any instant and be resumed to the result of an uninterrupted run: trials and their
+weights are in the store, unfinished trainings keep their state, and all that is written after them
+is a function of those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..ir.dsl import format_genotype
+from ..searchers.driver import Outcome, run_finals, run_search
+from ..searchers.protocol import Scored, Searcher
+from ..searchers.registry import make_searcher
+from ..searchers.store import TrialStore
+from ..tasks.task_file import Task
+from .evaluate import TaskEvaluator
+from .events import EventLog, OnRunEvent, RunEvent, StageStarted, ignore
+from .export import export_best
+from .files import write_file
+from .problems import problem
+from .run_folder import RunFolder, begin_run
+from .sources import carry_over
+from .tasks import Prepared, prepare
+from .train import finish_network
+
+FINALS = 5
+"""MFAS trains the best five to completion (section 3.2, "Final architecture")."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """How a search ended. `finals` are the fully trained ones, best first; `results` is what
+    `results.json` holds."""
+
+    folder: RunFolder
+    outcome: Outcome
+    finals: tuple[Scored, ...]
+    results: Mapping[str, Any]
+
+
+def with_search(
+    task: Task,
+    *,
+    searcher: str | None = None,
+    budget: int | None = None,
+    seed: int | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Task:
+    """The task with other settings of its `[search]`; options are those of another searcher's."""
+    section = task.settings.search
+    changes: dict[str, Any] = {}
+    if searcher is not None and searcher != section.searcher:
+        # What was set for one searcher means nothing to another.
+        changes |= {"searcher": searcher, "options": {}}
+    changes |= {} if budget is None else {"budget": budget}
+    changes |= {} if seed is None else {"seed": seed}
+    changes |= {} if options is None else {"options": dict(options)}
+    search = section.model_copy(update=changes)
+    return Task(task.file, task.settings.model_copy(update={"search": search}))
+
+
+def searcher_of(prepared: Prepared) -> Searcher:
+    """The searcher that the task names, for its space and within its budget.
+
+    Raises FusegraphError: E801-E804, and E812 for a budget that is too small for the searcher.
+    """
+    section = prepared.task.settings.search
+    space, options = prepared.searched.graph, dict(section.options)
+    if section.budget is None:
+        return make_searcher(section.searcher, space, options, section.seed)
+    if section.searcher == "random" and "lengths" not in options:
+        options |= {"trials": section.budget}
+        return make_searcher(section.searcher, space, options, section.seed)
+    if section.searcher == "mfas":
+        options |= {"candidates": 1}
+        least = make_searcher(section.searcher, space, options, section.seed).planned
+        options |= {"candidates": 2}
+        steps = make_searcher(section.searcher, space, options, section.seed).planned - least
+        more = (section.budget - least) // steps if steps else 0
+        options |= {"candidates": max(1, 1 + more)}
+    made = make_searcher(section.searcher, space, options, section.seed)
+    if made.planned > section.budget:
+        raise problem(
+            "E812",
+            f"`{section.searcher}` trains at least {made.planned} networks in "
+            f"`{space.name}`, and the budget is {section.budget}",
+            prepared.task.file,
+            help=f"give a budget of {made.planned} or more, or take the searcher `random`",
+        )
+    return made
+
+
+def search_task(
+    task: Task,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    allow_hooks: bool = False,
+    store_url: str | None = None,
+    finals: int = FINALS,
+    on_event: OnRunEvent = ignore,
+) -> SearchResult:
+    """Search a task's space, train the best to completion, measure, export; all in `out`.
+
+    Raises FusegraphError: what is wrong with the task, E630 and E635 for a folder of another run,
+    E636 where not one candidate could be trained. KeyboardInterrupt is passed on when all that was
+    done is on record; `resume` then goes on.
+    """
+    prepared = prepare(task, allow_hooks=allow_hooks)
+    searcher = searcher_of(prepared)
+    folder, _ = begin_run(
+        out, identity_of(prepared, finals), prepared.trained, task.file, resume=resume
+    )
+    store = TrialStore.open(folder.path, url=store_url)
+    with EventLog(folder.events) as log:
+
+        def tell(event: RunEvent) -> None:
+            log(event)
+            on_event(event)
+
+        tell(StageStarted("search", searcher.planned, task.settings.search.searcher))
+        evaluator = TaskEvaluator(prepared.searched, prepared.data, task.settings.search.train)
+        outcome = run_search(prepared.searched.graph, searcher, evaluator, store, tell)
+        if outcome.interrupted:
+            raise KeyboardInterrupt
+        if not outcome.best:
+            raise problem(
+                "E636",
+                f"none of {outcome.trials} candidates could be trained",
+                folder.path,
+                notes=_reasons(store),
+                help="look at the reasons: often the learning rate of `[search.train]` is too high",
+            )
+        trained = _finals(prepared, outcome, folder, store, finals, tell)
+        results = _finish(prepared, outcome, trained, folder, store, tell)
+    return SearchResult(folder, outcome, trained, results)
+
+
+def identity_of(prepared: Prepared, finals: int) -> dict[str, Any]:
+    """What a search is a function of; the export may change between resumptions."""
+    settings = prepared.task.settings.model_dump(mode="json", exclude={"export"})
+    data: Any = getattr(prepared.data, "folder", None)
+    features = None if data is None else data.manifest.model_dump(mode="json")
+    return {
+        "kind": "search",
+        "settings": settings,
+        "searched": prepared.searched.graph.digest,
+        "trained": prepared.trained.graph.digest,
+        "splits": None if features is None else features["splits"],
+        "classes": None if features is None else features["labels"]["classes"],
+        "finals": finals,
+    }
+
+
+def _reasons(store: TrialStore) -> tuple[str, ...]:
+    reasons = [record.reason for record in store.trials().values() if record.reason]
+    return tuple(dict.fromkeys(reasons))[:3]
+
+
+def _finals(
+    prepared: Prepared,
+    outcome: Outcome,
+    folder: RunFolder,
+    store: TrialStore,
+    finals: int,
+    tell: OnRunEvent,
+) -> tuple[Scored, ...]:
+    """The best of the search, trained to completion; best first."""
+    candidates = outcome.best[:finals]
+    tell(StageStarted("final", len(candidates)))
+    settings = prepared.task.settings
+    evaluator = TaskEvaluator(
+        prepared.searched,
+        prepared.data,
+        settings.train,
+        trained=prepared.trained,
+        folder=folder,
+        stage="final",
+        on_event=tell,
+    )
+    found = run_finals(
+        prepared.searched.graph, candidates, evaluator, store, tell, seed=settings.search.seed
+    )
+    if not found:
+        failed = [r.reason for r in store.trials("final").values() if r.reason]
+        raise problem(
+            "E636",
+            f"none of the best {len(candidates)} networks could be trained to completion",
+            folder.path,
+            notes=tuple(dict.fromkeys(failed))[:3],
+            help="look at the reasons: often the learning rate of `[train]` is too high",
+        )
+    return tuple(found)
+
+
+def _finish(
+    prepared: Prepared,
+    outcome: Outcome,
+    finals: tuple[Scored, ...],
+    folder: RunFolder,
+    store: TrialStore,
+    tell: OnRunEvent,
+) -> dict[str, Any]:
+    """Genotype files, checkpoint, test, export and `results.json`."""
+    for rank, scored in enumerate(finals, start=1):
+        genotype = carry_over(scored.genotype, prepared.searched, prepared.trained)
+        text = format_genotype(genotype, prepared.trained, f"../space/{folder.space.name}")
+        write_file(folder.genotypes / f"rank-{rank}.fuse", text)
+    best = finals[0]
+    genotype = carry_over(best.genotype, prepared.searched, prepared.trained)
+    record = store.trials("final")[best.trial]
+    network = finish_network(
+        prepared,
+        folder,
+        genotype,
+        store.weights(record),
+        valid=best.score,
+        figures=record.metrics,
+        tell=tell,
+    )
+    exported = export_best(folder, prepared.task, tell)
+    results = {
+        "task": prepared.task.settings.task.name,
+        "searcher": prepared.task.settings.search.searcher,
+        "trials": outcome.trials,
+        "failed": outcome.failed,
+        "ending": outcome.ending,
+        **network,
+        "best_trial": outcome.best[best.trial].trial,
+        "final": f"final-{best.trial}",
+        "finals": [
+            {
+                "rank": rank,
+                "search_score": outcome.best[scored.trial].score,
+                "valid": scored.score,
+                "final": f"final-{scored.trial}",
+            }
+            for rank, scored in enumerate(finals, start=1)
+        ],
+        "export": exported,
+    }
+    folder.write(folder.results, results)
+    return results

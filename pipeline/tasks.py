@@ -1,0 +1,135 @@
+"""A task with all that it names, opened and checked before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..ir.dims import Expr
+from ..ir.dsl import Program, load
+from ..ir.graph import Graph
+from ..tasks.task_file import Task, load_task
+from .problems import problem
+from .sources import Source, carry_over, open_source
+
+if TYPE_CHECKING:
+    from ..tasks.sources import TaskData
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A task's space as it is searched and as its best network is trained, and its data."""
+
+    task: Task
+    searched: Program
+    trained: Program
+    data: TaskData
+
+
+def task_programs(task: Task) -> tuple[Program, Program]:
+    """The space under `[search] set` and `[task] set`, and under `[task] set` alone."""
+    settings = task.settings
+    final = _texts(settings.task.set)
+    return load(task.space, {**final, **_texts(settings.search.set)}), load(task.space, final)
+
+
+def prepare(task: Task, *, allow_hooks: bool = False) -> Prepared:
+    """Open a task's space and data, and check that they fit each other.
+
+    Raises FusegraphError: what is wrong with the space (E1xx-E3xx) or with the data (E6xx), E706
+    where the space's output has another number of classes than the data.
+    """
+    from ..tasks.sources import open_data
+
+    searched, trained = task_programs(task)
+    data = open_data(task, input_shapes(searched.graph, trained.graph), allow_hooks=allow_hooks)
+    check_classes(trained.graph, data, task)
+    return Prepared(task, searched, trained, data)
+
+
+def check_task(file: str | Path) -> Program:
+    """Check a task file, its space, its genotype and its feature folder; a hook is not run.
+
+    Answers the space as it is searched. Raises FusegraphError as `prepare` does.
+    """
+    task = load_task(file)
+    searched, trained = task_programs(task)
+    if task.genotype is not None:
+        task_genotype(task, trained)
+    if task.features is not None:
+        prepare(task)
+    return searched
+
+
+def task_genotype(task: Task, trained: Program, file: str | Path | None = None) -> Source:
+    """The genotype that `file` or else the task names, for the space as it is trained.
+
+    Raises FusegraphError E631 where there is none and the space has open decisions.
+    """
+    path = Path(file) if file is not None else task.genotype
+    if path is None:
+        if trained.graph.settled:
+            return Source(trained.file, trained)
+        raise problem(
+            "E631",
+            f"the task names no genotype, and `{trained.graph.name}` has open decisions",
+            task.file,
+            help="search first, give `--genotype FILE`, or set `genotype` in `[task]`",
+        )
+    found = open_source(path)
+    if found.genotype is None:
+        raise problem("E634", "expected a genotype, found a space", path, help="give a genotype")
+    if found.program.graph.name != trained.graph.name:
+        raise problem(
+            "E410",
+            f"the genotype is of `{found.program.graph.name}`, and the task's space is "
+            f"`{trained.graph.name}`",
+            path,
+            help="give a genotype of the task's own space",
+        )
+    carried = carry_over(found.genotype, found.program, trained, str(path))
+    return Source(str(path), trained, carried)
+
+
+def input_shapes(*graphs: Graph) -> dict[str, tuple[int | None, ...]]:
+    """The shape of one sample of each input; None for an axis of any length."""
+    return {
+        node["name"]: tuple([None if isinstance(d, Expr) else d for d in node.type.shape[1:]])
+        for graph in graphs
+        for node in graph.inputs
+    }
+
+
+def check_classes(graph: Graph, data: TaskData, task: Task) -> None:
+    """The space's logits are as wide as the feature folder has classes; otherwise E706.
+
+    Every candidate would fail for it, each for itself, so it is said once and at the start.
+    """
+    outputs = dict(graph.outputs)
+    if len(outputs) > 1 and "logits" not in outputs:
+        raise problem(
+            "E706",
+            f"none of the outputs of `{graph.name}` is called `logits`",
+            task.space,
+            notes=(f"its outputs are {', '.join(outputs)}",),
+            help="call the output that is trained `logits`",
+        )
+    folder: Any = getattr(data, "folder", None)
+    if folder is None:
+        return
+    logits = outputs.get("logits", graph.roots[0])
+    width, classes = logits.type.shape[-1], folder.manifest.labels.classes
+    if isinstance(width, int) and width != classes:
+        raise problem(
+            "E706",
+            f"the output of `{graph.name}` is {width} wide, and the data has {classes} classes",
+            task.space,
+            notes=(f"the feature folder is {folder.path}",),
+            help=f"make the output {classes} wide, or give other features",
+        )
+
+
+def _texts(values: Mapping[str, int | float]) -> dict[str, str]:
+    return {name: repr(value) for name, value in values.items()}

@@ -1,0 +1,167 @@
+"""Training one genotype of a task to completion, in a run folder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..backends.torch import lower
+from ..compiler.specialise import specialise
+from ..ir.dsl import Program, format_genotype
+from ..ir.genotype import Genotype
+from ..ir.graph import Graph
+from ..tasks.task_file import Task
+from ..training.checkpoints import CheckpointHeader, save_checkpoint
+from ..training.loop import choose_device, predict
+from .evaluate import figures, forward_of, outcome, train_module
+from .events import EventLog, OnRunEvent, RunEvent, StageStarted, ignore
+from .export import export_best
+from .files import write_file
+from .run_folder import RunFolder, begin_run
+from .scores import scores
+from .tasks import Prepared, prepare, task_genotype
+
+
+def train_task(
+    task: Task,
+    out: str | Path,
+    *,
+    genotype: str | Path | None = None,
+    resume: bool = False,
+    allow_hooks: bool = False,
+    on_event: OnRunEvent = ignore,
+) -> tuple[RunFolder, dict[str, Any]]:
+    """Train the genotype that is given, or that the task names, with the task's `[train]`.
+
+    Answers the run folder and what its `results.json` holds. Raises FusegraphError as `search_task`
+    does, E631 where no genotype is named, E701 where the training diverges. An interrupted training
+    goes on with `resume`, to the same result.
+    """
+    prepared = prepare(task, allow_hooks=allow_hooks)
+    source = task_genotype(task, prepared.trained, genotype)
+    settings = task.settings.train
+    identity = {
+        "kind": "train",
+        "settings": task.settings.model_dump(mode="json", include={"task", "data", "train"}),
+        "trained": prepared.trained.graph.digest,
+        "network": source.network.digest,
+    }
+    folder, _ = begin_run(out, identity, prepared.trained, task.file, resume=resume)
+    with EventLog(folder.events) as log:
+
+        def tell(event: RunEvent) -> None:
+            log(event)
+            on_event(event)
+
+        tell(StageStarted("train", 1))
+        module = lower(source.network, seed=settings.seed)
+        result = train_module(
+            module, prepared.data, settings, folder=folder, name="train", on_event=tell
+        )
+        weights = {name: value.cpu().numpy() for name, value in module.state_dict().items()}
+        network = finish_network(
+            prepared,
+            folder,
+            source.genotype,
+            weights,
+            valid=result.best_score,
+            figures={**figures(source.network), **outcome(result)},
+            tell=tell,
+        )
+        exported = export_best(folder, task, tell)
+    results = {
+        "task": task.settings.task.name,
+        **network,
+        "final": "train",
+        "export": exported,
+    }
+    folder.write(folder.results, results)
+    return folder, results
+
+
+def finish_network(
+    prepared: Prepared,
+    folder: RunFolder,
+    genotype: Genotype | None,
+    weights: Mapping[str, Any],
+    *,
+    valid: float,
+    figures: Mapping[str, float],
+    tell: OnRunEvent,
+) -> dict[str, Any]:
+    """Write the genotype and the checkpoint of a trained network, and measure it on the test split.
+
+    Answers what `results.json` says of the network.
+    """
+    text = genotype_text(prepared.trained, genotype, folder)
+    write_file(folder.best, text)
+    program, settings = prepared.trained, prepared.task.settings
+    network = program.graph if genotype is None else specialise(program.graph, genotype)
+    module = lower(network)
+    module.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+    folder.write(folder.preprocessing, preprocessing_of(prepared, network))
+    tested = test_scores(module, prepared, tell)
+    metric = settings.train.metric
+    header = CheckpointHeader(
+        genotype=text if genotype is not None else "",
+        space_digest=program.graph.digest,
+        network_digest=network.digest,
+        class_names=settings.export.class_names or prepared.data.class_names,
+        settings=settings.train.model_dump(mode="json"),
+        scores={f"valid_{metric}": valid, **{f"test_{n}": v for n, v in tested.items()}},
+    )
+    save_checkpoint(folder.checkpoint, module, header)
+    return {
+        "network": network.digest,
+        "genotype": text,
+        "metric": metric,
+        "valid": valid,
+        "test": tested,
+        **{name: _whole(value) for name, value in figures.items()},
+    }
+
+
+def genotype_text(program: Program, genotype: Genotype | None, folder: RunFolder) -> str:
+    """The file of the genotype, relative to the copy of its space; or the space, if settled."""
+    if genotype is None:
+        return folder.space.read_text(encoding="utf-8")
+    return format_genotype(genotype, program, f"../space/{folder.space.name}")
+
+
+def test_scores(module: Any, prepared: Prepared, tell: OnRunEvent = ignore) -> dict[str, float]:
+    """What the network scores on the split `test`; nothing where the data has none."""
+    data, settings = prepared.data, prepared.task.settings.train
+    folder: Any = getattr(data, "folder", None)
+    if folder is None or "test" not in folder.manifest.splits:
+        return {}
+    tell(StageStarted("test"))
+    device = choose_device(settings.device)
+    source = data.source(
+        "test", list(module.parameter_names), batch=max(256, settings.batch), device=device
+    )
+    logits, labels = predict(module.to(device), source, forward=forward_of(module))
+    return scores(logits.cpu().numpy(), labels.cpu().numpy(), data.kind)
+
+
+def preprocessing_of(prepared: Prepared, network: Graph) -> dict[str, Any]:
+    """What is done to raw features before they are the network's inputs, as JSON.
+
+    `standardise` has mean and deviation by input, one of each per channel.
+    """
+    settings = prepared.task.settings
+    folder: Any = getattr(prepared.data, "folder", None)
+    found: dict[str, Any] = {}
+    if folder is not None and settings.data.standardise:
+        known = folder.manifest.standardisation
+        names = [node["name"] for node in network.inputs]
+        found["standardise"] = {n: known[n].model_dump(mode="json") for n in names if n in known}
+    if settings.export.preprocessing:
+        found["note"] = settings.export.preprocessing
+    return found
+
+
+def _whole(value: float) -> int | float:
+    return int(value) if value == int(value) else value
