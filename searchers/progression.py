@@ -94,7 +94,7 @@ def progression_of(space: Graph, searcher: str) -> Progression:
     """
     reasons: list[str] = []
     unlike: FusegraphError | None = None
-    for decision in space.decisions.values():
+    for decision in reversed([*space.decisions.values()]):  # depth is decided near the outputs
         if not isinstance(decision, OneOf) or isinstance(decision, OpenNumber):
             continue
         found = _nested(space, decision)

@@ -170,7 +170,8 @@ class SearcherConformance:
 
     @pytest.fixture(params=range(2))
     def text(self, request: pytest.FixtureRequest) -> str:
-        return self.spaces[request.param % len(self.spaces)]
+        number: int = request.param
+        return self.spaces[number]
 
     # ── proposals ────────────────────────────────────────────────────────────────────────────────
 
