@@ -45,12 +45,14 @@ def open_session(model: bytes | Path, device: Device = "cpu", threads: int = 0) 
     wanted = _providers(device, onnxruntime.get_available_providers())
     if CUDA in wanted:
         onnxruntime.preload_dlls()
+    # Without TF32, which rounds f32 products to 10 bits: results must be those that were compared.
+    chosen = [(CUDA, {"use_tf32": "0"}) if name == CUDA else name for name in wanted]
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL
     options.intra_op_num_threads = threads
     content = model if isinstance(model, bytes) else str(model)
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=wanted)
+        session = onnxruntime.InferenceSession(content, options, providers=chosen)
     except Exception as error:
         # Each of onnxruntime's errors is a class of its own, derived from Exception.
         if not type(error).__module__.startswith("onnxruntime"):
