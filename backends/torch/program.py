@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...ir.diagnostics import Diagnostic, FusegraphError
+from ...ir.dims import Expr as Open
 from ...ir.dims import symbols_in
 from ...ir.graph import Graph, Node
 from .layout import Expr, Items, statement, text_literal
@@ -83,8 +84,9 @@ def program(network: Graph) -> Program:
     namer = Namer()
     parameters = tuple([namer.parameter(node["name"]) for node in network.inputs])
     inputs = list(zip(network.inputs, parameters, strict=True))
-    symbols = {s: None for node in network.inputs for d in node.type.shape for s in symbols_in(d)}
-    size_names = {symbol: namer.variable(symbol) for symbol in sorted(symbols)}
+    open_sizes = {d for node in network.inputs for d in node.type.shape if isinstance(d, Open)}
+    symbols = sorted({symbol for size in open_sizes for symbol in symbols_in(size)})
+    size_names = {symbol: namer.variable(symbol) for symbol in symbols}
     parts, names = paragraphs(code, namer)
     names.update(inputs)
     owners = {path_of(node.key) for node in code.order if node.key and node.op.keyed}
