@@ -79,6 +79,11 @@ def test_whole_numbers_are_drawn_within_their_tables(tmp_path: Path) -> None:
     assert export(g, random_weights(g), tmp_path / "model.onnx").difference < 1e-5
 
 
+def test_an_output_may_be_a_weight(tmp_path: Path) -> None:
+    g = network(op("parameter", shape=(2, 3), key="gates"))
+    assert export(g, random_weights(g), tmp_path / "model.onnx").difference == 0.0
+
+
 def test_a_difference_above_the_tolerance_writes_nothing(tmp_path: Path) -> None:
     g = _network()
 

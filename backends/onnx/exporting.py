@@ -171,7 +171,7 @@ def torch_reference(network: Graph | Network, weights: Mapping[str, Array]) -> R
         with torch.no_grad():
             found = module.run({name: torch.from_numpy(a) for name, a in inputs.items()})
         outputs = found if isinstance(found, dict) else {module.graph.outputs[0][0]: found}
-        return {name: value.numpy() for name, value in outputs.items()}
+        return {name: value.detach().numpy() for name, value in outputs.items()}
 
     return compute
 
@@ -184,7 +184,7 @@ def _compare(
     place: str,
 ) -> dict[str, float]:
     names = [output.name for output in session.get_outputs()]
-    at = ", ".join(f"{name} = {size}" for name, size in sizes.items())
+    at = " at " + ", ".join(f"{name} = {size}" for name, size in sizes.items()) if sizes else ""
     try:
         expected = compute(inputs)
         found = session.run(names, dict(inputs))
@@ -193,7 +193,7 @@ def _compare(
     except Exception as error:  # of either runtime, which raise what they like
         raise problem(
             "E723",
-            f"the network cannot be run at {at}: {_line(error)}",
+            f"the network cannot be run{at}: {_line(error)}",
             place,
             help="give sizes that fit the network",
         ) from error
