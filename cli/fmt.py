@@ -15,7 +15,8 @@ from .output import plural, print_error, print_json, say
 
 def fmt(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Files; - reads stdin, prints to stdout.")
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Files; - is stdin, to stdout."),
     ],
     check: Annotated[
         bool, typer.Option("--check", help="Change nothing; exit code 1 where something would.")
@@ -40,9 +41,7 @@ def fmt(
     if stdout and (check or as_json):
         raise typer.BadParameter("goes with neither --check nor --json", param_hint="'--stdout'")
     # All are read before the first is written: a file that does not parse leaves all as they are.
-    texts = [
-        (file, sys.stdin.read() if str(file) == "-" else read_source(file)) for file in files
-    ]
+    texts = [(file, sys.stdin.read() if str(file) == "-" else read_source(file)) for file in files]
     formatted = [(file, text, format_text(text, str(file))) for file, text in texts]
     changed: list[str] = []
     for file, old, new in formatted:

@@ -18,6 +18,7 @@ from .extract import extract
 from .fmt import fmt
 from .guard import OUR_FAULT, close_pipe, crash_line, guarded
 from .output import print_error
+from .report import report
 from .run import run
 from .sample import sample
 from .search import search
@@ -44,6 +45,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "train": train,
         "export": export,
         "run": run,
+        "report": report,
     },
     "About": {
         "version": version,

@@ -120,8 +120,7 @@ def _plan(task: Task, folder: Path, allow_hook: bool, as_json: bool) -> None:
     planned = searcher_of(prepared).planned
     space = prepared.searched.graph
     counted = count(space)
-    data: Any = getattr(prepared.data, "folder", None)
-    samples = {} if data is None else dict(data.manifest.splits)
+    samples = {} if prepared.features is None else dict(prepared.features.manifest.splits)
     name = task.settings.search.searcher
     if as_json:
         print_json(

@@ -80,9 +80,7 @@ def _taken(genotype: Path, space: str, overrides: dict[str, str]) -> Mapping[str
     return found.genotype.settings
 
 
-def _drawn(
-    graph: Graph, suffix: str, expand: bool, taken: Mapping[str, Setting]
-) -> str | bytes:
+def _drawn(graph: Graph, suffix: str, expand: bool, taken: Mapping[str, Setting]) -> str | bytes:
     if suffix in (".svg", ".png"):
         from ..report.svg import draw
 

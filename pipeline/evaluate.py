@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -144,15 +143,6 @@ def outcome(result: FitResult) -> dict[str, float]:
         "train_loss": last.train_loss,
         "valid_loss": last.valid_loss,
     }
-
-
-def history_of(folder: RunFolder, name: str) -> list[dict[str, Any]]:
-    """The epochs of a finished training; none where they were not kept."""
-    try:
-        data: Any = json.loads(folder.history(name).read_text(encoding="utf-8"))
-        return list(data["epochs"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
 
 
 def _ours(value: Any) -> Any:

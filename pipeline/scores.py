@@ -41,6 +41,13 @@ def predictions(logits: Array, kind: Literal["single", "multi"]) -> Array:
     return logits.argmax(axis=1) if kind == "single" else (logits > 0).astype(np.int64)
 
 
+def confusion(logits: Array, labels: Array) -> Array:
+    """(classes, classes): how many samples of each true class (row) got each class (column)."""
+    classes = logits.shape[1]
+    pairs = np.asarray(labels) * classes + predictions(logits, "single")
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+
+
 def _f1(taken: Array, wanted: Array) -> Mapping[str, float]:
     """F1 = 2 TP / (2 TP + FP + FN) a class, averaged by support and over the classes met."""
     hits = (taken * wanted).sum(axis=0)

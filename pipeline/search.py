@@ -7,6 +7,7 @@ is a function of those.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from .files import write_file
 from .problems import problem
 from .run_folder import RunFolder, begin_run
 from .sources import carry_over
+from .summary import write_run_report
 from .tasks import Prepared, prepare
 from .train import finish_network
 
@@ -35,7 +37,8 @@ FINALS = 5
 @dataclass(frozen=True, slots=True)
 class SearchResult:
     """How a search ended. `finals` are the fully trained ones, best first; `results` is what
-    `results.json` holds."""
+    `results.json` holds.
+    """
 
     folder: RunFolder
     outcome: Outcome
@@ -144,15 +147,14 @@ def search_task(
 def identity_of(prepared: Prepared, finals: int) -> dict[str, Any]:
     """What a search is a function of; the export may change between resumptions."""
     settings = prepared.task.settings.model_dump(mode="json", exclude={"export"})
-    data: Any = getattr(prepared.data, "folder", None)
-    features = None if data is None else data.manifest.model_dump(mode="json")
+    manifest = None if prepared.features is None else prepared.features.manifest
     return {
         "kind": "search",
         "settings": settings,
         "searched": prepared.searched.graph.digest,
         "trained": prepared.trained.graph.digest,
-        "splits": None if features is None else features["splits"],
-        "classes": None if features is None else features["labels"]["classes"],
+        "splits": None if manifest is None else dict(manifest.splits),
+        "classes": None if manifest is None else manifest.labels.classes,
         "finals": finals,
     }
 
@@ -245,4 +247,6 @@ def _finish(
         "export": exported,
     }
     folder.write(folder.results, results)
+    write_run_report(folder, store=store)
+    shutil.rmtree(folder.path / "states", ignore_errors=True)
     return results

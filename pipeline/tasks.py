@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..ir.dims import Expr
 from ..ir.dsl import Program, load
@@ -15,6 +15,7 @@ from .problems import problem
 from .sources import Source, carry_over, open_source
 
 if TYPE_CHECKING:
+    from ..tasks.features import FeatureFolder
     from ..tasks.sources import TaskData
 
 
@@ -26,6 +27,13 @@ class Prepared:
     searched: Program
     trained: Program
     data: TaskData
+
+    @property
+    def features(self) -> FeatureFolder | None:
+        """The feature folder; None where a hook yields the data."""
+        from ..tasks.sources import FeatureData
+
+        return self.data.folder if isinstance(self.data, FeatureData) else None
 
 
 def task_programs(task: Task) -> tuple[Program, Program]:
@@ -45,8 +53,9 @@ def prepare(task: Task, *, allow_hooks: bool = False) -> Prepared:
 
     searched, trained = task_programs(task)
     data = open_data(task, input_shapes(searched.graph, trained.graph), allow_hooks=allow_hooks)
-    check_classes(trained.graph, data, task)
-    return Prepared(task, searched, trained, data)
+    prepared = Prepared(task, searched, trained, data)
+    _check_classes(prepared)
+    return prepared
 
 
 def check_task(file: str | Path) -> Program:
@@ -102,30 +111,31 @@ def input_shapes(*graphs: Graph) -> dict[str, tuple[int | None, ...]]:
     }
 
 
-def check_classes(graph: Graph, data: TaskData, task: Task) -> None:
+def _check_classes(prepared: Prepared) -> None:
     """The space's logits are as wide as the feature folder has classes; otherwise E706.
 
     Every candidate would fail for it, each for itself, so it is said once and at the start.
     """
+    graph, place = prepared.trained.graph, prepared.task.space
     outputs = dict(graph.outputs)
     if len(outputs) > 1 and "logits" not in outputs:
         raise problem(
             "E706",
             f"none of the outputs of `{graph.name}` is called `logits`",
-            task.space,
+            place,
             notes=(f"its outputs are {', '.join(outputs)}",),
             help="call the output that is trained `logits`",
         )
-    folder: Any = getattr(data, "folder", None)
-    if folder is None:
+    folder = prepared.features
+    shape = outputs.get("logits", graph.roots[0]).type.shape
+    if folder is None or not shape or not isinstance(shape[-1], int):
         return
-    logits = outputs.get("logits", graph.roots[0])
-    width, classes = logits.type.shape[-1], folder.manifest.labels.classes
-    if isinstance(width, int) and width != classes:
+    classes = folder.manifest.labels.classes
+    if shape[-1] != classes:
         raise problem(
             "E706",
-            f"the output of `{graph.name}` is {width} wide, and the data has {classes} classes",
-            task.space,
+            f"the output of `{graph.name}` is {shape[-1]} wide, and the data has {classes} classes",
+            place,
             notes=(f"the feature folder is {folder.path}",),
             help=f"make the output {classes} wide, or give other features",
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..backends.torch import lower
+from ..backends.torch import Network, lower
 from ..compiler.specialise import specialise
 from ..ir.dsl import Program, format_genotype
 from ..ir.genotype import Genotype
@@ -21,7 +21,8 @@ from .events import EventLog, OnRunEvent, RunEvent, StageStarted, ignore
 from .export import export_best
 from .files import write_file
 from .run_folder import RunFolder, begin_run
-from .scores import scores
+from .scores import confusion, scores
+from .summary import write_run_report
 from .tasks import Prepared, prepare, task_genotype
 
 
@@ -79,6 +80,7 @@ def train_task(
         "export": exported,
     }
     folder.write(folder.results, results)
+    write_run_report(folder)
     return folder, results
 
 
@@ -103,7 +105,7 @@ def finish_network(
     module = lower(network)
     module.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
     folder.write(folder.preprocessing, preprocessing_of(prepared, network))
-    tested = test_scores(module, prepared, tell)
+    tested, confused = measure(module, prepared, tell)
     metric = settings.train.metric
     header = CheckpointHeader(
         genotype=text if genotype is not None else "",
@@ -120,6 +122,8 @@ def finish_network(
         "metric": metric,
         "valid": valid,
         "test": tested,
+        "confusion": confused,
+        "data": data_of(prepared),
         **{name: _whole(value) for name, value in figures.items()},
     }
 
@@ -131,19 +135,44 @@ def genotype_text(program: Program, genotype: Genotype | None, folder: RunFolder
     return format_genotype(genotype, program, f"../space/{folder.space.name}")
 
 
-def test_scores(module: Any, prepared: Prepared, tell: OnRunEvent = ignore) -> dict[str, float]:
-    """What the network scores on the split `test`; nothing where the data has none."""
+def measure(
+    module: Network, prepared: Prepared, tell: OnRunEvent = ignore
+) -> tuple[dict[str, float], list[list[int]]]:
+    """What the network scores on the split `test`, and for single-label data the confusion matrix.
+
+    The matrix has a row for each true class and a column for each predicted one. Both are empty
+    where the data has no such split.
+    """
     data, settings = prepared.data, prepared.task.settings.train
-    folder: Any = getattr(data, "folder", None)
+    folder = prepared.features
     if folder is None or "test" not in folder.manifest.splits:
-        return {}
+        return {}, []
     tell(StageStarted("test"))
     device = choose_device(settings.device)
     source = data.source(
         "test", list(module.parameter_names), batch=max(256, settings.batch), device=device
     )
-    logits, labels = predict(module.to(device), source, forward=forward_of(module))
-    return scores(logits.cpu().numpy(), labels.cpu().numpy(), data.kind)
+    found, answers = predict(module.to(device), source, forward=forward_of(module))
+    logits, labels = found.cpu().numpy(), answers.cpu().numpy()
+    matrix = confusion(logits, labels).tolist() if data.kind == "single" else []
+    return scores(logits, labels, data.kind), matrix
+
+
+def data_of(prepared: Prepared) -> dict[str, Any]:
+    """What the report says of the data; empty for a hook's."""
+    folder = prepared.features
+    if folder is None:
+        return {}
+    manifest = folder.manifest
+    return {
+        "splits": dict(manifest.splits),
+        "taps": {
+            name: f"{tap.dtype}[{', '.join(map(str, tap.shape))}]"
+            for name, tap in manifest.taps.items()
+        },
+        "classes": list(manifest.labels.names or prepared.task.settings.export.class_names),
+        "source": manifest.source,
+    }
 
 
 def preprocessing_of(prepared: Prepared, network: Graph) -> dict[str, Any]:
@@ -152,7 +181,7 @@ def preprocessing_of(prepared: Prepared, network: Graph) -> dict[str, Any]:
     `standardise` has mean and deviation by input, one of each per channel.
     """
     settings = prepared.task.settings
-    folder: Any = getattr(prepared.data, "folder", None)
+    folder = prepared.features
     found: dict[str, Any] = {}
     if folder is not None and settings.data.standardise:
         known = folder.manifest.standardisation

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+
 from fusegraph.tasks.feature_writer import FeatureWriter
 from fusegraph.tasks.manifest import LabelKind
 

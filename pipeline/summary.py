@@ -1,0 +1,333 @@
+"""What a run folder tells, as the data of the report page. Works while the run goes on, too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..compiler.cost import cost_lines
+from ..compiler.count import count
+from ..ir.diagnostics import FusegraphError
+from ..ir.dims import Static, bind, symbols_in
+from ..ir.dsl import Program, load
+from ..ir.graph import Graph
+from ..report.curves import Series
+from ..report.data import (
+    Chart,
+    ComparisonSection,
+    Cost,
+    DataSection,
+    Epoch,
+    ExportSection,
+    File,
+    Pairs,
+    Parity,
+    RepeatSection,
+    ReportData,
+    SearchSection,
+    SpaceSection,
+    Split,
+    Tap,
+    Trial,
+    WinnerSection,
+)
+from ..report.page import write_report
+from ..searchers.store import TrialStore
+from .events import read_events
+from .run_folder import RunFolder
+from .sources import open_source
+
+PERCENT = ("accuracy", "top_k", "weighted_f1", "macro_f1")
+"""The metrics that are shares."""
+
+
+def write_run_report(
+    folder: RunFolder,
+    *,
+    store: TrialStore | None = None,
+    comparison: ComparisonSection | None = None,
+) -> Path:
+    """Write `report.html` into a run folder; its path. `store` is for trials in a database."""
+    return write_report(folder.path, summarise(folder, store=store, comparison=comparison))
+
+
+def summarise(
+    folder: RunFolder,
+    *,
+    store: TrialStore | None = None,
+    comparison: ComparisonSection | None = None,
+) -> ReportData:
+    """All sections for which the run has something to tell.
+
+    Raises FusegraphError E632 where the folder is damaged.
+    """
+    identity = folder.read(folder.identity)
+    settings: Any = identity["settings"]
+    results = folder.read(folder.results) if folder.results.is_file() else {}
+    searched = identity["kind"] == "search"
+    overrides = {k: repr(v) for k, v in settings["task"]["set"].items()}
+    trained = load(folder.space, overrides)
+    space = trained
+    if searched:
+        found_in = {k: repr(v) for k, v in settings["search"]["set"].items()}
+        space = load(folder.space, {**overrides, **found_in})
+    events = read_events(folder.events)
+    search = _search(folder, settings, space, events, store) if searched else None
+    counted = _count(space.graph)
+    return ReportData(
+        title=settings["task"]["name"],
+        subtitle=_subtitle(identity, results),
+        facts=_facts(counted, results),
+        space=SpaceSection(
+            graph=space.graph,
+            text=folder.space.read_text(encoding="utf-8"),
+            file=folder.space.name,
+            genotypes=counted,
+            notes=_constants(space, trained),
+        ),
+        data=_data(results),
+        search=search,
+        comparison=comparison,
+        winner=_winner(folder, trained, results) if results else None,
+        export=_export(folder, results) if results else None,
+        repeat=_repeat(folder, identity),
+    )
+
+
+def _count(space: Graph) -> int | None:
+    try:
+        return count(space).genotypes
+    except FusegraphError:
+        return None
+
+
+def _subtitle(identity: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+    what = "A training"
+    if identity["kind"] == "search":
+        what = f"A search by `{identity['settings']['search']['searcher']}`"
+    return what if results else f"{what}, not finished yet"
+
+
+def _facts(counted: int | None, results: Mapping[str, Any]) -> Pairs:
+    facts: list[tuple[str, str]] = []
+    if counted is not None and counted > 1:
+        facts.append(("genotypes", f"{counted:,}"))
+    if "trials" in results:
+        facts.append(("networks tried", f"{results['trials']:,}"))
+    if results:
+        metric = results["metric"]
+        facts.append((f"{metric}, validation", _shown(metric, results["valid"])))
+        for name in (metric, "accuracy"):
+            if name in results["test"]:
+                facts.append((f"{name}, test", _shown(name, results["test"][name])))
+                break
+        facts.append(("parameters", f"{results['parameters']:,}"))
+    return tuple(facts)
+
+
+def _shown(metric: str, value: float) -> str:
+    return f"{100 * value:.1f} %" if metric in PERCENT else f"{value:.4g}"
+
+
+def _constants(space: Program, trained: Program) -> tuple[str, ...]:
+    if space.graph is trained.graph:
+        return ()
+    changed = [
+        f"{name} = {value} while searching, {trained.constants[name]} when trained"
+        for name, value in space.constants.items()
+        if trained.constants.get(name) != value
+    ]
+    return tuple(changed)
+
+
+def _data(results: Mapping[str, Any]) -> DataSection | None:
+    data: Any = results.get("data")
+    if not data:
+        return None
+    return DataSection(
+        splits=tuple([Split(name, samples) for name, samples in data["splits"].items()]),
+        taps=tuple([Tap(name, text, data["source"]) for name, text in data["taps"].items()]),
+        classes=tuple(data["classes"]),
+    )
+
+
+# ── the search ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _search(
+    folder: RunFolder,
+    settings: Mapping[str, Any],
+    space: Program,
+    events: list[dict[str, Any]],
+    store: TrialStore | None,
+) -> SearchSection | None:
+    if store is None:
+        try:
+            store = TrialStore.open(folder.path, read_only=True)
+        except FusegraphError:
+            return None
+    records = store.trials("search")
+    rounds = {
+        event["proposal"]["trial"]: f"round {event['proposal']['round'] + 1}"
+        for event in events
+        if event.get("event") == "TrialStarted" and event.get("stage") == "search"
+    }
+    trials = [
+        Trial(
+            number=record.trial,
+            genotype=record.genotype.replace("\n", ", "),
+            score=record.score,
+            parameters=_int(record.metrics.get("parameters")),
+            macs=_int(record.metrics.get("macs")),
+            seconds=record.seconds or None,
+            round=rounds.get(record.trial, ""),
+            failure=record.reason if record.state == "failed" else "",
+        )
+        for record in records.values()
+        if record.state != "claimed"
+    ]
+    section: Any = settings["search"]
+    metric = section["train"]["metric"]
+    told = [(name, _text(value)) for name, value in section["options"].items()]
+    told += [(f"constant {name}", _text(value)) for name, value in section["set"].items()]
+    told += [(name, _text(section["train"][name])) for name in ("epochs", "batch", "learning_rate")]
+    return SearchSection(
+        searcher=section["searcher"],
+        metric=f"{metric} on the validation split",
+        trials=tuple(trials),
+        settings=(("seed", str(section["seed"])), *told),
+        charts=_charts(events),
+        percent=metric in PERCENT,
+        seconds=sum(record.seconds for record in records.values()),
+    )
+
+
+def _charts(events: list[dict[str, Any]]) -> tuple[Chart, ...]:
+    """The surrogate's losses, where the searcher has a surrogate."""
+    # A resumed search fits again what it fitted before.
+    fits = {e["round"]: e for e in events if e.get("event") == "SurrogateFitted"}
+    if len(fits) < 2:
+        return ()
+    rounds = [float(number + 1) for number in sorted(fits)]
+    first = [float(fits[number]["first_loss"]) for number in sorted(fits)]
+    last = [float(fits[number]["last_loss"]) for number in sorted(fits)]
+    series = (Series("before the fit", rounds, first), Series("after the fit", rounds, last))
+    return (Chart("Loss of the surrogate", "round", "mean squared error", series),)
+
+
+# ── the network ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _winner(folder: RunFolder, trained: Program, results: Mapping[str, Any]) -> WinnerSection:
+    source = open_source(folder.best)
+    epochs: list[Epoch] = []
+    history = folder.history(str(results["final"]))
+    if history.is_file():
+        kept: Any = folder.read(history)["epochs"]
+        epochs = [Epoch(e["epoch"], e["train_loss"], e["valid_loss"], e["score"]) for e in kept]
+    metric = str(results["metric"])
+    metrics = [(f"{metric}, validation", float(results["valid"]))]
+    metrics += [(f"{name}, test", float(value)) for name, value in results["test"].items()]
+    classes: Any = (results.get("data") or {}).get("classes", ())
+    return WinnerSection(
+        network=source.network,
+        genotype=str(results["genotype"]),
+        space=trained.graph if source.genotype is not None else None,
+        taken=None if source.genotype is None else source.genotype.settings,
+        costs=_costs(source.network),
+        epochs=tuple(epochs),
+        metrics=tuple(metrics),
+        confusion=tuple([tuple(row) for row in results.get("confusion", ())]),
+        classes=tuple(classes),
+        percent=metric in PERCENT,
+    )
+
+
+def _costs(network: Graph) -> tuple[Cost, ...]:
+    return tuple(
+        [
+            Cost(
+                line.key,
+                line.op,
+                _of_one_sample(line.cost.parameters),
+                _of_one_sample(line.cost.macs),
+                _of_one_sample(line.cost.activation_bytes),
+            )
+            for line in cost_lines(network)
+            if line.depth == 0
+        ]
+    )
+
+
+def _of_one_sample(value: Static) -> int:
+    settled: Any = bind(value, dict.fromkeys(symbols_in(value), 1))
+    return int(settled)
+
+
+def _export(folder: RunFolder, results: Mapping[str, Any]) -> ExportSection:
+    written: Any = results["export"]
+    files = [(folder.checkpoint, "the weights"), (folder.best, "the genotype")]
+    parity: tuple[Parity, ...] = ()
+    facts: Pairs = ()
+    if written is not None:
+        files.insert(0, (folder.path / written["path"], "the network for onnxruntime"))
+        parity = tuple(
+            [
+                Parity(f"{name}, torch and onnxruntime", float("nan"), gap, written["tolerance"])
+                for name, gap in written["differences"].items()
+            ]
+        )
+        sizes = ", ".join(str(size) for size in written["batch_sizes"])
+        facts = (
+            ("opset", str(written["opset"])),
+            ("nodes", str(written["nodes"])),
+            ("compared at batch sizes", sizes),
+            ("ran on", ", ".join(written["providers"])),
+        )
+    there = [(file, purpose) for file, purpose in files if file.is_file()]
+    return ExportSection(
+        files=tuple(
+            [
+                File(file.relative_to(folder.path).as_posix(), file.stat().st_size, purpose)
+                for file, purpose in there
+            ]
+        ),
+        parity=parity,
+        facts=facts,
+    )
+
+
+def _repeat(folder: RunFolder, identity: Mapping[str, Any]) -> RepeatSection:
+    processes: Any = folder.read(folder.machine)["processes"]
+    last = processes[-1]
+    settings: Any = identity["settings"]
+    searched = identity["kind"] == "search"
+    command = "fusegraph search task.toml"
+    if searched:
+        command += (
+            f" --searcher {settings['search']['searcher']} --seed {settings['search']['seed']}"
+        )
+        if settings["search"]["budget"] is not None:
+            command += f" --budget {settings['search']['budget']}"
+    else:
+        command = "fusegraph train task.toml --genotype genotypes/best.fuse"
+    seed = settings["search"]["seed"] if searched else settings["train"]["seed"]
+    versions = [("fusegraph", last["fusegraph"]), ("Python", last["python"])]
+    versions += list(last["packages"].items())
+    notes = ("the run folder has copies of the task's file and of the space",)
+    return RepeatSection(
+        commands=(command,),
+        seeds=(int(seed),),
+        versions=tuple(versions),
+        machine=(("platform", last["platform"]), ("processor", last["processor"])),
+        notes=notes,
+    )
+
+
+def _int(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _text(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
