@@ -73,8 +73,10 @@ def _page(topic: str) -> str:
     text = page(code)
     if text is not None:
         return text
-    known = ["ops", "codes", "task", *PRIMITIVES, *codes()]
-    near = get_close_matches(topic, known, n=1) or get_close_matches(code, known, n=1)
+    names = get_close_matches(topic, ["ops", "codes", "task", *PRIMITIVES], n=1)
+    # Letters that look like digits are the usual slip.
+    digits = "E" + code[1:].replace("O", "0").replace("I", "1")
+    near = names or get_close_matches(digits, codes(), n=1, cutoff=0.5)
     advice = f"did you mean {near[0]}?" if near else "`explain ops` and `explain codes` list them"
     raise typer.BadParameter(f"there is no page {topic!r}; {advice}", param_hint="'TOPIC'")
 

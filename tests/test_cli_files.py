@@ -1,0 +1,234 @@
+"""check, fmt, explain and version, and how every command fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cli_calls import SPACE, call, good
+from fusegraph.cli import check as check_module
+from fusegraph.ir.diagnostics import codes
+from small_task import write_task
+
+UGLY = """fuse 1
+# kept
+space s {
+      dim N
+  input a:f32[N,4]
+  output   logits=linear( a,out=3 )
+}
+"""
+WRONG = """fuse 1
+space s {
+  dim N
+  input a: f32[N, 4]
+  output logits = linaer(a, out=3)
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_task(tmp_path_factory.mktemp("a task"))
+
+
+# ── check ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_check_sums_up_each_file(task: Path) -> None:
+    folder = task.parent
+    lines = good("check", folder / "space.fuse", folder / "genotype.fuse", task).splitlines()
+    assert lines[0].endswith("space small, 20 nodes, 7 decisions, 72 genotypes")
+    assert lines[1].endswith("genotype small, 11 nodes")
+    assert lines[2].endswith("task over space small, 20 nodes, 7 decisions, 72 genotypes")
+
+
+def test_check_reports_the_errors_of_all_files_and_what_was_fine(tmp_path: Path) -> None:
+    for name in ("one.fuse", "two.fuse"):
+        (tmp_path / name).write_text(WRONG)
+    answer = call("check", tmp_path / "one.fuse", SPACE, tmp_path / "two.fuse")
+    assert answer.code == 1
+    assert answer.err.count("error[") == 2
+    assert "linear" in answer.err
+    assert answer.out.startswith("ok ")
+
+
+def test_check_as_json(task: Path, tmp_path: Path) -> None:
+    (found,) = call("check", task, "--json").json["files"]
+    assert (found["kind"], found["name"], found["genotypes"]) == ("task", "small", 72)
+    (tmp_path / "wrong.fuse").write_text(WRONG)
+    answer = call("check", tmp_path / "wrong.fuse", "--json")
+    assert answer.code == 1
+    (error,) = answer.json["errors"]
+    assert {"code", "message", "where", "label", "causes", "notes", "help"} <= set(error)
+    assert answer.err == ""
+
+
+def test_check_of_a_task_looks_at_its_features(task: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "task.toml"
+    for name in ("space.fuse", "task.toml"):
+        (tmp_path / name).write_text((task.parent / name).read_text())
+    answer = call("check", copy)
+    assert answer.code == 1
+    assert "error[E610]" in answer.err
+
+
+def test_check_of_a_task_whose_output_is_too_narrow_says_so_once(task: Path) -> None:
+    space = task.parent / "narrow.fuse"
+    space.write_text((task.parent / "space.fuse").read_text().replace("out=3", "out=2"))
+    narrow = task.parent / "narrow.toml"
+    narrow.write_text(task.read_text().replace("space.fuse", "narrow.fuse"))
+    answer = call("check", narrow)
+    assert answer.code == 1
+    assert answer.err.count("error[E706]") == 1
+    assert "2 wide, and the data has 3 classes" in answer.err
+
+
+# ── fmt ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_fmt_writes_files_anew_and_is_then_content(tmp_path: Path) -> None:
+    file = tmp_path / "ugly space.fuse"
+    file.write_text(UGLY)
+    assert call("fmt", "--check", file).code == 1
+    assert file.read_text() == UGLY
+    assert good("fmt", file) == f"formatted {file}\n"
+    assert "# kept" in file.read_text()
+    assert good("fmt", "--check", file) == ""
+    assert good("fmt", file) == ""
+
+
+def test_fmt_to_stdout_leaves_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "ugly.fuse"
+    file.write_text(UGLY)
+    printed = good("fmt", "--stdout", file)
+    assert file.read_text() == UGLY
+    assert printed != UGLY
+
+
+def test_fmt_changes_no_file_where_one_does_not_parse(tmp_path: Path) -> None:
+    ugly, broken = tmp_path / "ugly.fuse", tmp_path / "broken.fuse"
+    ugly.write_text(UGLY)
+    broken.write_text("fuse 1\nspace {")
+    assert call("fmt", ugly, broken).code == 1
+    assert ugly.read_text() == UGLY
+
+
+# ── explain and version ──────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("code", codes())
+def test_every_code_has_a_page_that_is_printed(code: str) -> None:
+    assert good("explain", code).startswith(f"# {code}: ")
+
+
+def test_explain_takes_codes_in_small_letters_ops_and_lists() -> None:
+    code = next(iter(codes()))
+    assert good("explain", code.lower()).startswith(f"# {code}: ")
+    assert good("explain", "linear").startswith("linear(x; out")
+    assert "softmax" in good("explain", "ops")
+    assert code in good("explain", "codes")
+    assert "learning_rate" in good("explain", "task")
+
+
+@pytest.mark.parametrize(
+    ("asked", "near"), [("E6O1", "E601"), ("E6999", "E6"), ("liner", "linear")]
+)
+def test_explain_gives_the_nearest_page(asked: str, near: str) -> None:
+    answer = call("explain", asked)
+    assert answer.code == 2
+    assert f"did you mean {near}" in answer.err
+
+
+def test_version_tells_of_the_packages() -> None:
+    found = call("version", "--json").json
+    assert set(found) == {"fusegraph", "python", "platform", "packages"}
+    assert found["packages"]["torch"]
+
+
+# ── failing ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("count", "{missing}"),
+        ("count", "{folder}"),
+        ("cost", "{missing}"),
+        ("check", "{missing}", "{missing}.toml"),
+        ("fmt", "{missing}"),
+        ("show", "{missing}"),
+        ("sample", "{missing}"),
+        ("emit", "{missing}"),
+        ("search", "{missing}"),
+        ("train", "{missing}"),
+        ("export", "{missing}"),
+        ("export", "{missing}.safetensors"),
+        ("run", "{missing}", "{folder}"),
+        ("report", "{missing}"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_missing_is_an_error_of_the_file(words: tuple[str, ...], tmp_path: Path) -> None:
+    told = [w.format(missing=tmp_path / "not there", folder=tmp_path) for w in words]
+    answer = call(*told)
+    assert answer.code == 1
+    assert answer.err.startswith("error[E")
+    assert call(*told, "--json").json["errors"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("count",), "Missing argument"),
+        (("cuont", "x"), "Did you mean 'count'"),
+        (("count", "--jsn", "x"), "--json"),
+        (("count", "x", "--set", "W"), "NAME=VALUE"),
+        (("cost", "x", "--batch", "0"), "batch"),
+        (("train", "g.fuse"), "--task"),
+    ],
+)
+def test_a_wrong_call_says_what_is_wrong_with_it(words: tuple[str, ...], said: str) -> None:
+    answer = call(*words)
+    assert answer.code == 2
+    assert said in answer.err
+
+
+def test_an_unknown_constant_is_an_error_with_the_nearest(task: Path) -> None:
+    answer = call("count", task.parent / "space.fuse", "--set", "w=3")
+    assert answer.code == 1
+    assert "error[E213]" in answer.err
+
+
+def test_our_own_fault_is_one_line_with_a_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("surprise")
+
+    monkeypatch.setattr(check_module, "_checked", broken)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    answer = call("check", SPACE)
+    assert answer.code == 70
+    assert len(answer.err.splitlines()) == 1
+    (file,) = tmp_path.iterdir()
+    assert str(file) in answer.err
+    assert "KeyError: 'surprise'" in file.read_text()
+
+
+def test_ctrl_c_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(check_module, "_checked", interrupted)
+    answer = call("check", SPACE)
+    assert (answer.code, answer.err) == (130, "interrupted\n")
+
+
+def test_json_of_errors_is_all_that_is_printed(tmp_path: Path) -> None:
+    answer = call("count", tmp_path / "none.fuse", "--json")
+    assert json.loads(answer.out)["errors"][0]["code"] == "E106"
+    assert answer.err == ""

@@ -1,0 +1,220 @@
+"""The commands that look at spaces and networks: count, cost, sample, show, emit."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from cli_calls import SPACE, call, good
+from repository import ROOT
+
+MFAS = ROOT / "examples" / "mfas"
+
+COMPOSITE = """fuse 1
+cell twice(x: f32[N, C]) -> f32[N, C] {
+  return relu(linear(relu(linear(x, out=C)), out=C))
+}
+space small {
+  dim N
+  dim T
+  input a: f32[N, T, 4]
+  output logits = linear(twice(mean(a, axis=1)), out=3)
+}
+"""
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    file = tmp_path / "a network.fuse"
+    file.write_text(COMPOSITE)
+    return file
+
+
+# ── count ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("file", "genotypes"),
+    [("ntu.fuse", 5_308_416), ("mm_imdb.fuse", 110_592), ("sixteen_taps.fuse", 35_184_372_088_832)],
+)
+def test_count_prints_the_number_of_the_paper(file: str, genotypes: int) -> None:
+    assert good("count", MFAS / file) == f"{genotypes}\n"
+
+
+def test_count_as_json_has_the_promised_keys() -> None:
+    found = call("count", SPACE, "--json").json
+    assert found["genotypes"] == 5_308_416
+    assert found["exact"] is True
+    assert set(found) == {"genotypes", "exact", "name", "digest", "decisions"}
+    assert {
+        k: v
+        for decision in found["decisions"]
+        if decision["key"] == "h[1].act"
+        for k, v in decision.items()
+        if k != "labels"
+    } == {"key": "h[1].act", "kind": "one of", "settings": 3}
+
+
+def test_count_lists_decisions_with_candidates() -> None:
+    lines = good("count", SPACE, "--decisions").splitlines()
+    assert lines[1].split() == ["decision", "kind", "settings", "candidates"]
+    assert any("h[1].act" in line and "relu, sigmoid, leaky_relu" in line for line in lines)
+
+
+def test_count_follows_constants_that_are_set() -> None:
+    # With the depth open: 48 + 48^2 + 48^3 + 48^4 networks of one to four layers.
+    assert good("count", SPACE, "--set", "shallowest=1") == "5421360\n"
+
+
+def test_count_of_a_number_too_long_for_python_to_print_is_printed(tmp_path: Path) -> None:
+    file = tmp_path / "long.fuse"
+    body = "\n".join(
+        f"  h[{n}] = ?act of {{relu, sigmoid, tanh, gelu}}(h[{n - 1}])" for n in range(1, 9001)
+    )
+    file.write_text(
+        f"fuse 1\nspace long {{\n  dim N\n  input h[0]: f32[N, 4]\n{body}\n"
+        "  output logits = h[9000]\n}\n"
+    )
+    assert len(good("count", file).strip()) == 5419  # 4^9000
+
+
+# ── cost ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_cost_of_a_published_genotype_is_the_papers() -> None:
+    found = call("cost", MFAS / "ntu_table5_0.fuse", "--json").json
+    linear = [node["parameters"] for node in found["nodes"] if node["key"] != "logits"]
+    assert sum(linear) == 2_229_248
+
+
+def test_cost_as_json_adds_up_over_the_nodes_that_are_no_composites(network: Path) -> None:
+    found = call("cost", network, "--size", "T=5", "--json").json
+    parts = [node for node in found["nodes"] if not node["composite"]]
+    assert [n["op"] for n in found["nodes"] if n["composite"]] == ["twice"]
+    for figure in ("parameters", "macs", "flops", "activation_bytes"):
+        assert sum(node[figure] for node in parts) == found[figure]
+    assert found["parameters"] == 2 * (4 * 4 + 4) + 4 * 3 + 3
+    assert found["flops"] == 2 * found["macs"]
+
+
+def test_cost_is_of_one_sample_unless_a_batch_is_given(network: Path) -> None:
+    one = call("cost", network, "--json").json
+    many = call("cost", network, "--batch", "32", "--json").json
+    assert one["sizes"] == {"N": 1}
+    assert many["macs"] == 32 * one["macs"]
+    assert many["parameters"] == one["parameters"]
+    assert one["symbolic"]["macs"] == "44*N"
+
+
+def test_cost_keeps_a_size_that_stays_named_in_the_figures(tmp_path: Path) -> None:
+    file = tmp_path / "s.fuse"
+    file.write_text(
+        "fuse 1\nspace s {\n  dim N\n  dim T\n  input a: f32[N, T, 4]\n"
+        "  output b = linear(a, out=2)\n}\n"
+    )
+    assert call("cost", file, "--json").json["macs"] == "8*T"
+    assert call("cost", file, "--size", "T=3", "--json").json["macs"] == 24
+
+
+def test_cost_of_a_space_asks_for_a_genotype() -> None:
+    answer = call("cost", SPACE)
+    assert answer.code == 1
+    assert "error[E411]" in answer.err
+    assert "--sample SEED" in answer.err
+    assert answer.out == ""
+
+
+def test_cost_of_a_drawn_network_depends_on_the_seed_alone() -> None:
+    first, again = (call("cost", SPACE, "--sample", "3", "--json").json for _ in range(2))
+    assert first == again
+    assert first["parameters"] > 0
+
+
+def test_cost_refuses_a_size_that_the_network_does_not_have(network: Path) -> None:
+    answer = call("cost", network, "--size", "Q=3")
+    assert answer.code == 2
+    assert "it has N, T" in answer.err
+
+
+# ── sample ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_sampled_files_are_genotypes_that_check(tmp_path: Path) -> None:
+    files = good("sample", SPACE, "-n", "3", "--seed", "7", "--out", tmp_path / "some drawn")
+    assert len(files.splitlines()) == 3
+    for file in files.splitlines():
+        assert good("check", file).startswith("ok ")
+
+
+def test_the_same_seed_draws_the_same_genotypes_and_the_first_ones_of_more() -> None:
+    few = call("sample", SPACE, "-n", "2", "--seed", "1", "--json").json["genotypes"]
+    more = call("sample", SPACE, "-n", "4", "--seed", "1", "--json").json["genotypes"]
+    assert few == more[:2]
+    assert few != call("sample", SPACE, "-n", "2", "--seed", "2", "--json").json["genotypes"]
+
+
+def test_sample_without_a_folder_prints_a_file() -> None:
+    assert good("sample", SPACE).startswith('fuse 1\ngenotype of "ntu.fuse" @')
+
+
+# ── genotypes at other constants ─────────────────────────────────────────────────────────────────
+
+
+def test_a_genotype_is_carried_over_to_another_width(tmp_path: Path) -> None:
+    file = good("sample", SPACE, "--out", tmp_path).strip()
+    narrow = call("cost", file, "--json").json["parameters"]
+    wide = call("cost", file, "--set", "W=256", "--json").json["parameters"]
+    assert wide > 10 * narrow
+
+
+def test_a_genotype_whose_decisions_would_vanish_is_not_carried_over(tmp_path: Path) -> None:
+    drawn = good("sample", SPACE, "--set", "shallowest=1", "--out", tmp_path).strip()
+    answer = call("cost", drawn, "--set", "shallowest=4")
+    assert answer.code == 1
+    assert "error[E410]" in answer.err
+    assert "is not open there" in answer.err
+
+
+# ── show and emit ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("name", "start"), [("a.svg", "<svg"), ("a.mmd", "flowchart"), ("a.dot", "digraph")]
+)
+def test_show_writes_what_the_name_says(tmp_path: Path, name: str, start: str) -> None:
+    good("show", SPACE, "-o", tmp_path / name)
+    assert (tmp_path / name).read_text().startswith(start)
+
+
+def test_show_marks_a_genotype_in_its_space(tmp_path: Path) -> None:
+    genotype = good("sample", SPACE, "--out", tmp_path).strip()
+    plain, marked = tmp_path / "plain.svg", tmp_path / "marked.svg"
+    good("show", SPACE, "-o", plain)
+    good("show", SPACE, "--genotype", genotype, "-o", marked)
+    assert plain.read_text() != marked.read_text()
+
+
+def test_show_refuses_a_picture_of_an_unknown_kind(tmp_path: Path) -> None:
+    answer = call("show", SPACE, "-o", tmp_path / "a.bmp")
+    assert answer.code == 2
+    assert ".svg, .png, .mmd, .dot" in answer.err
+    assert not (tmp_path / "a.bmp").exists()
+
+
+def test_show_without_a_file_prints_mermaid() -> None:
+    assert good("show", SPACE).startswith("flowchart")
+
+
+def test_emit_writes_python_that_needs_nothing_of_ours(tmp_path: Path) -> None:
+    file = tmp_path / "model.py"
+    good("emit", SPACE, "--sample", "0", "-o", file)
+    tree = ast.parse(file.read_text())
+    roots = {
+        name.name.split(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for name in node.names
+    }
+    assert roots <= {"torch", "functools", "math"}
