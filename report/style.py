@@ -47,7 +47,10 @@ _STRUCTURE = """
 .fg .faded{opacity:.32}
 .fg .curve{fill:none;stroke-width:1.9;stroke-linejoin:round;stroke-linecap:round}
 .fg .thin{fill:none;stroke-width:1.3;stroke-dasharray:4 3}
-.fg .grid{stroke-width:1;fill:none}.fg .band{stroke:none;opacity:.16}
+.fg .h{font-size:13.5px}
+.fg .grid{stroke-width:1;fill:none}.fg .axis{stroke-width:1;fill:none}
+.fg .band{stroke:none;opacity:.16}.fg .dot{opacity:.8}.fg .bar{opacity:.85}
+.fg .whisker{fill:none;stroke-width:1.5}
 """
 
 
@@ -71,7 +74,9 @@ def _colours(colours: dict[str, str]) -> str:
         f".fg .chosen{{fill:{c['chosen']};stroke:{c['chosen']}}}",
         f".fg .on{{fill:{c['chosen-ink']}}}",
         f".fg .output{{fill:{c['good-fill']};stroke:{c['good']}}}",
-        f".fg .grid{{stroke:{c['faint']}}}.fg .axis{{stroke:{c['soft']};stroke-width:1}}",
+        f".fg .grid{{stroke:{c['faint']}}}.fg .axis{{stroke:{c['soft']}}}",
+        f".fg .whisker{{stroke:{c['ink']}}}.fg .slot{{fill:{c['cell']}}}",
+        f".fg .ink{{fill:{c['ink']}}}.fg .on-cell{{fill:{c['paper']}}}",
     ]
     for name in SERIES:
         rules += [

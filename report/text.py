@@ -26,6 +26,11 @@ _UNFIT = re.compile(
 )
 
 
+def printable(text: str) -> str:
+    """`text` with what XML cannot hold shown as a replacement mark."""
+    return _UNFIT.sub("\ufffd", text)
+
+
 def clean(text: str) -> str:
     """`text` on one line, with what XML cannot hold shown as a replacement mark."""
     return " ".join(_UNFIT.sub("\ufffd", text).split())

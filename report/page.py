@@ -1,0 +1,399 @@
+"""The page of a run: one HTML file with its pictures in it, for which no network is needed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from math import isfinite, sqrt
+from pathlib import Path
+from typing import Any
+
+from jinja2 import DictLoader, Environment, StrictUndefined
+from markupsafe import Markup
+
+from ..ir.diagnostics import Diagnostic, FusegraphError
+from .axes import percent, short
+from .bars import Bar, bar_chart
+from .curves import Mark, Series, line_chart, scatter_chart
+from .data import (
+    ComparisonSection,
+    Method,
+    ReportData,
+    SearchSection,
+    Trial,
+    WinnerSection,
+)
+from .highlight import highlighted
+from .look import Look
+from .matrix import matrix_chart
+from .svg import draw
+from .text import clean, printable
+
+NAME = "report.html"
+
+_FIRST_ROWS = 10
+_MOST_ROWS = 200
+_MOST_FAILURES = 20
+_MOST_COSTS = 60
+
+
+def write_report(folder: str | Path, data: ReportData) -> Path:
+    """Write `report.html` into the folder, whole or not at all, and return its path.
+
+    Raises FusegraphError E633 where it cannot be written.
+    """
+    target = Path(folder) / NAME
+    part = target.with_name(f".{NAME}.{os.getpid()}.part")
+    page = render_report(data)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with part.open("w", encoding="utf-8", newline="\n") as stream:
+                stream.write(page)
+                stream.flush()
+                os.fsync(stream.fileno())
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise FusegraphError(
+            Diagnostic(
+                code="E633",
+                message=f"the report cannot be written: {error.strerror or error}",
+                place=str(target),
+                help="give another path, or make room and allow writing there",
+            )
+        ) from None
+    return target
+
+
+def render_report(data: ReportData) -> str:
+    """The page as HTML text, the same for the same data."""
+    page = _environment().get_template(NAME)
+    text = page.render(
+        data=data,
+        css=Markup(_template("report.css")),
+        sections=_sections(data),
+        space=_space(data),
+        search=_search(data.search) if data.search else None,
+        comparison=_comparison(data.comparison) if data.comparison else None,
+        winner=_winner(data.winner) if data.winner else None,
+    )
+    return printable(text)
+
+
+def _template(name: str) -> str:
+    return (files(__package__ or __name__) / "templates" / name).read_text(encoding="utf-8")
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=DictLoader({NAME: _template(NAME)}),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: dict[str, Callable[..., Any]] = {
+        "whole": whole,
+        "seconds": seconds,
+        "size": size,
+        "number": number,
+        "fuse": highlighted,
+    }
+    environment.filters.update(filters)
+    return environment
+
+
+# ── numbers ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def whole(value: int | None) -> str:
+    """A whole number with commas, a dash where it is not known."""
+    return "–" if value is None else f"{value:,}"
+
+
+def number(value: float | None) -> str:
+    """A number in few characters, a dash where it is not known."""
+    return "–" if value is None or not isfinite(value) else f"{value:.3g}"
+
+
+def seconds(value: float | None) -> str:
+    """A duration: `0.42 s`, `12.3 s`, `3 min 05 s`, `2 h 10 min`."""
+    if value is None or not isfinite(value):
+        return "–"
+    if value < 60:
+        return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def size(value: int) -> str:
+    """A number of bytes: `812 B`, `14.2 kB`, `3.1 MB`."""
+    amount = float(value)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000 or unit == "GB":
+            break
+        amount /= 1000
+    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+
+
+def _score(value: float | None, as_percent: bool) -> str:
+    if value is None or not isfinite(value):
+        return "–"
+    return percent(value) if as_percent else f"{value:.4g}"
+
+
+def _picture(svg: str) -> Markup:
+    return Markup(svg)
+
+
+# ── sections ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _sections(data: ReportData) -> list[tuple[str, str]]:
+    """The anchors and titles of the sections that are there."""
+    titles = (
+        ("space", "What was searched", data.space),
+        ("data", "The data", data.data),
+        ("search", "The search", data.search),
+        ("comparison", "Comparison", data.comparison),
+        ("winner", "The network that was found", data.winner),
+        ("export", "Export", data.export),
+        ("repeat", "How to repeat it", data.repeat),
+    )
+    return [(anchor, title) for anchor, title, section in titles if section is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Space:
+    drawing: Markup
+
+
+def _space(data: ReportData) -> _Space | None:
+    if data.space is None:
+        return None
+    return _Space(_picture(draw(data.space.graph, direction="auto", title=False)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    number: int
+    genotype: str
+    score: str
+    parameters: int | None
+    macs: int | None
+    seconds: float | None
+    round: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    charts: tuple[Markup, ...]
+    rows: tuple[_Row, ...]
+    more: tuple[_Row, ...]
+    scored: int
+    failures: tuple[Trial, ...]
+    failed: int
+
+
+def _search(section: SearchSection) -> _Search:
+    scored = [t for t in section.trials if t.score is not None and isfinite(t.score)]
+    failed = [t for t in section.trials if t.failure]
+    best = sorted(scored, key=lambda trial: (-(trial.score or 0.0), trial.number))
+    rows = tuple(
+        [
+            _Row(
+                t.number,
+                t.genotype,
+                _score(t.score, section.percent),
+                t.parameters,
+                t.macs,
+                t.seconds,
+                t.round,
+            )
+            for t in best[:_MOST_ROWS]
+        ]
+    )
+    charts = [_progress(section, scored, failed)] if section.trials else []
+    sized = [t for t in scored if t.parameters]
+    if len({t.parameters for t in sized}) > 1:
+        charts.append(_by_size(section, sized))
+    charts += [
+        line_chart(c.series, Look(c.title, c.x, c.y, log_y=c.log_y), c.marks)
+        for c in section.charts
+    ]
+    return _Search(
+        tuple([_picture(chart) for chart in charts]),
+        rows[:_FIRST_ROWS],
+        rows[_FIRST_ROWS:],
+        len(scored),
+        tuple(failed[:_MOST_FAILURES]),
+        len(failed),
+    )
+
+
+def _progress(section: SearchSection, scored: Sequence[Trial], failed: Sequence[Trial]) -> str:
+    """The score of each trial, the best so far, and where rounds begin."""
+    numbers = [float(t.number) for t in scored]
+    scores = [t.score or 0.0 for t in scored]
+    best: list[float] = []
+    for score in scores:
+        best.append(max(score, best[-1]) if best else score)
+    marks: list[Mark] = []
+    for trial in section.trials:
+        if trial.round and (not marks or marks[-1].text != trial.round):
+            marks.append(Mark(float(trial.number), trial.round))
+    series = [
+        Series("trial", numbers, scores, "points", tips=[_tip(t, section) for t in scored]),
+        Series("best so far", numbers, best, "steps"),
+    ]
+    if failed and scores:
+        low = min(scores)
+        series.append(
+            Series(
+                "failed",
+                [float(t.number) for t in failed],
+                [low] * len(failed),
+                "failed",
+                tips=[f"{t.number}: {t.failure}" for t in failed],
+                colour=3,
+            )
+        )
+    look = Look(
+        "Score of each trial", "trial", section.metric, percent=section.percent, whole_x=True
+    )
+    return line_chart(series, look, marks)
+
+
+def _tip(trial: Trial, section: SearchSection) -> str:
+    score = _score(trial.score, section.percent)
+    return clean(f"{trial.number}: {score} {trial.genotype}")
+
+
+def _by_size(section: SearchSection, sized: Sequence[Trial]) -> str:
+    rounds = list(dict.fromkeys(t.round for t in sized))
+    grouped = rounds if 1 < len(rounds) <= 6 else [None]
+    series: list[Series] = []
+    for name in grouped:
+        these = [t for t in sized if name is None or t.round == name]
+        series.append(
+            Series(
+                name or "trial",
+                [float(t.parameters or 0) for t in these],
+                [t.score or 0.0 for t in these],
+                "points",
+                tips=[_tip(t, section) for t in these],
+            )
+        )
+    sizes = [t.parameters or 1 for t in sized]
+    look = Look(
+        "Score against size",
+        "parameters",
+        section.metric,
+        percent=section.percent,
+        log_x=max(sizes) > 8 * min(sizes),
+    )
+    return scatter_chart(series, look)
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    method: Method
+    mean: str
+    error: str
+    each: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    chart: Markup
+    rows: tuple[_Compared, ...]
+
+
+def mean_and_error(scores: Sequence[float]) -> tuple[float, float]:
+    """The mean, and its standard error: the sample deviation over the root of the number."""
+    n = len(scores)
+    if not n:
+        return float("nan"), 0.0
+    mean = sum(scores) / n
+    if n < 2:
+        return mean, 0.0
+    return mean, sqrt(sum((s - mean) ** 2 for s in scores) / (n - 1) / n)
+
+
+def _comparison(section: ComparisonSection) -> _Comparison:
+    bars: list[Bar] = []
+    rows: list[_Compared] = []
+    for method in section.methods:
+        mean, error = mean_and_error(method.scores)
+        bars.append(Bar(method.name, mean, error, method.strong))
+        told = _score(error, section.percent) if len(method.scores) > 1 else "–"
+        each = ", ".join(_score(score, section.percent) for score in method.scores)
+        rows.append(_Compared(method, _score(mean, section.percent), told, each))
+    look = Look(section.metric, percent=section.percent)
+    return _Comparison(_picture(bar_chart(bars, look)), tuple(rows))
+
+
+@dataclass(frozen=True, slots=True)
+class _Winner:
+    drawing: Markup
+    in_space: Markup | None
+    charts: tuple[Markup, ...]
+    metrics: tuple[tuple[str, str], ...]
+    total: tuple[int, int, int]
+    left_out: int
+
+
+def _winner(section: WinnerSection) -> _Winner:
+    charts: list[str] = []
+    if section.epochs:
+        charts += _learning(section)
+    if section.confusion:
+        look = Look("Confusion on the test split")
+        charts.append(matrix_chart(section.confusion, section.classes, look))
+    in_space = None
+    if section.space is not None and section.taken:
+        in_space = _picture(draw(section.space, taken=section.taken, direction="auto", title=False))
+    total = (
+        sum(c.parameters for c in section.costs),
+        sum(c.macs for c in section.costs),
+        sum(c.activation_bytes for c in section.costs),
+    )
+    return _Winner(
+        _picture(draw(section.network, direction="auto", title=False)),
+        in_space,
+        tuple([_picture(chart) for chart in charts]),
+        tuple([(name, _score(value, section.percent)) for name, value in section.metrics]),
+        total,
+        max(0, len(section.costs) - _MOST_COSTS),
+    )
+
+
+def _learning(section: WinnerSection) -> list[str]:
+    epochs = [float(e.number) for e in section.epochs]
+
+    def values(name: str) -> list[float]:
+        found = [getattr(e, name) for e in section.epochs]
+        return [float("nan") if value is None else float(value) for value in found]
+
+    losses = [
+        Series("training", epochs, values("training_loss")),
+        Series("validation", epochs, values("validation_loss")),
+    ]
+    scores = [Series("validation", epochs, values("validation_score"), colour=1)]
+    charts: list[str] = []
+    if any(isfinite(v) for s in losses for v in s.y):
+        look = Look("Loss of the winner", "epoch", "loss", whole_x=True, from_zero=True)
+        charts.append(line_chart(losses, look))
+    if any(isfinite(v) for v in scores[0].y):
+        look = Look("Score of the winner", "epoch", "score", percent=section.percent, whole_x=True)
+        charts.append(line_chart(scores, look))
+    return charts
+
+
+__all__ = ["NAME", "mean_and_error", "render_report", "short", "write_report"]
