@@ -113,7 +113,7 @@ def not_finite(place: str, bad: list[int], samples: int) -> Diagnostic:
     return Diagnostic(
         code="E618",
         message=f"features are NaN or infinite in {len(bad)} of {samples} samples "
-        f"(sample {shown}, counted from 0); expected finite numbers",
+        f"(number {shown}, counted from 0); expected finite numbers",
         place=place,
         help="look at the backbone's output for these samples: half precision that overflows, "
         "or a division by zero in the preprocessing, are the usual causes",
@@ -131,12 +131,13 @@ def labels_out_of_range(place: str, labels: Array, kind: LabelKind) -> Diagnosti
     wrong = (labels < 0) | (labels > highest)
     if not wrong.any():
         return None
+    count = int(wrong.sum())
     first = tuple(int(i) for i in np.argwhere(wrong)[0])
     expected = f"0..{highest} ({kind.classes} classes)" if kind.kind == "single" else "0 or 1"
     return Diagnostic(
         code="E617",
-        message=f"{int(wrong.sum())} labels are out of range: expected {expected}, "
-        f"found {int(labels[first])} at sample {first[0]} (counted from 0)",
+        message=f"{count} label{' is' if count == 1 else 's are'} out of range: expected "
+        f"{expected}, found {int(labels[first])} at sample {first[0]} (counted from 0)",
         place=place,
         help="labels count from 0; set `classes` in the manifest to the number there really are",
     )

@@ -159,7 +159,7 @@ def _pickled(folder: Path) -> None:
         (_other_count, "E616", ["expected 12", "found 11"]),
         (_labels_other_count, "E616", ["expected 12", "found 11"]),
         (_label_too_high, "E617", ["2 labels", "0..2 (3 classes)", "found 3 at sample 1"]),
-        (_label_negative, "E617", ["1 labels", "found -1 at sample 3"]),
+        (_label_negative, "E617", ["1 label is", "found -1 at sample 3"]),
         (_not_finite, "E618", ["2 of 12 samples", "3, 9"]),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -249,8 +250,10 @@ def test_an_allowed_hook_trains_a_network(tmp_path: Path) -> None:
 )
 def test_a_hook_that_cannot_be_loaded_is_told(tmp_path: Path, reference: str, found: str) -> None:
     task = _hook_task(tmp_path, reference)
+    before = list(sys.path)
     with pytest.raises(FusegraphError) as raised:
         open_data(task, allow_hooks=True)
+    assert sys.path == before
     assert raised.value.diagnostics[0].code == "E605"
     assert found in str(raised.value)
 
