@@ -1,0 +1,171 @@
+"""One comparison: backbones, late fusion, random search and MFAS on the same features.
+
+All that needs no Python here is done by the command line, as a user would do it; each command is
+printed before it runs. The two searches run side by side, one thread each.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from backbones import build_features
+from data import Pairing
+from numpy.typing import NDArray
+from unimodal import unfused
+
+from fusegraph.pipeline.infer import infer
+from fusegraph.tasks.features import FeatureFolder, open_features
+
+HERE = Path(__file__).parent
+TASK_FILES = ("av_digits.fuse", "late_fusion.fuse", "mfas.toml", "random.toml", "late_fusion.toml")
+
+METHODS = (
+    "image alone",
+    "audio alone",
+    "late fusion, log-probabilities summed",
+    "late fusion, last taps concatenated",
+    "random search",
+    "MFAS",
+    "MFAS and both backbones, summed",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Test accuracies of METHODS, in their order; parameters and seconds where they are known."""
+
+    accuracy: dict[str, float]
+    parameters: dict[str, int]
+    seconds: dict[str, float]
+    later_rounds: dict[str, float]
+    """Mean validation accuracy, of candidates with two layers and more, of the two searches."""
+
+
+def prepare(folder: Path, pairing: Pairing, seed: int) -> FeatureFolder:
+    """The task files and the feature folder in `folder`; features that are there are kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in TASK_FILES:
+        shutil.copy(HERE / name, folder / name)
+    features = folder / "features"
+    if (features / "manifest.json").is_file():
+        print(f"{features}: the features are there already", flush=True)
+        return open_features(features)
+    return build_features(features, pairing, seed, lambda line: print(line, flush=True))
+
+
+def fusegraph(folder: Path, *arguments: str) -> list[str]:
+    """The call of a command, told to whoever watches."""
+    print(f"\n$ cd {shlex.quote(str(folder))} && fusegraph {shlex.join(arguments)}", flush=True)
+    return [sys.executable, "-m", "fusegraph", *arguments]
+
+
+def run(folder: Path, *arguments: str) -> None:
+    """Run a command to its end. Raises CalledProcessError where it fails."""
+    subprocess.run(fusegraph(folder, *arguments), cwd=folder, check=True, env=_one_thread())
+
+
+def _one_thread() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def compare(folder: Path, pairing: Pairing = "label", seed: int = 0) -> Compared:
+    """Everything, in `folder`; a search that was interrupted there goes on."""
+    features = prepare(folder, pairing, seed)
+    run(
+        folder, "train", "late_fusion.toml", "--out", "late_fusion", *_resume(folder, "late_fusion")
+    )
+    seeded = ("--seed", str(seed))
+    other = fusegraph(
+        folder, "search", "random.toml", "--out", "random", *seeded, *_resume(folder, "random")
+    )
+    log = folder / "random.log"
+    with log.open("w") as out:
+        beside = subprocess.Popen(
+            other, cwd=folder, env=_one_thread(), stdout=out, stderr=subprocess.STDOUT
+        )
+        print(f"(beside the next command; its output goes to {log})")
+        try:
+            run(folder, "search", "mfas.toml", "--out", "mfas", *seeded, *_resume(folder, "mfas"))
+            if beside.wait() != 0:
+                raise RuntimeError(log.read_text())
+        except BaseException:
+            beside.terminate()
+            beside.wait()
+            raise
+    return _collected(folder, features)
+
+
+def _resume(folder: Path, run_name: str) -> Sequence[str]:
+    return ("--resume",) if (folder / run_name / "run.json").is_file() else ()
+
+
+def results(folder: Path, run_name: str) -> dict[str, Any]:
+    """What a run has found."""
+    found: dict[str, Any] = json.loads((folder / run_name / "results.json").read_text())
+    return found
+
+
+def _collected(folder: Path, features: FeatureFolder) -> Compared:
+    alone = unfused(features)
+    runs = {
+        "late fusion, last taps concatenated": results(folder, "late_fusion"),
+        "random search": results(folder, "random"),
+        "MFAS": results(folder, "mfas"),
+    }
+    mfas = infer(folder / "mfas" / "model.onnx", folder / "features")
+    summed = _log_softmax(mfas.logits)
+    for tap in ("image_logits", "audio_logits"):
+        summed = summed + _log_softmax(features.array(tap, "test"))
+    values = (
+        alone.image,
+        alone.audio,
+        alone.late_fusion,
+        *[float(found["test"]["accuracy"]) for found in runs.values()],
+        float(np.mean(summed.argmax(axis=1) == mfas.labels)),
+    )
+    return Compared(
+        dict(zip(METHODS, values, strict=True)),
+        {name: int(found["parameters"]) for name, found in runs.items()},
+        {
+            name: _seconds(folder / run)
+            for name, run in (("random search", "random"), ("MFAS", "mfas"))
+        },
+        {
+            name: _mean_score(folder / run)
+            for name, run in (("random search", "random"), ("MFAS", "mfas"))
+        },
+    )
+
+
+def _log_softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def _trials(run: Path) -> list[dict[str, Any]]:
+    from fusegraph.searchers.store import TrialStore
+
+    return [
+        {"score": record.score, "seconds": record.seconds, "text": record.genotype}
+        for record in TrialStore.open(run).trials().values()
+        if record.score is not None
+    ]
+
+
+def _seconds(run: Path) -> float:
+    return sum(trial["seconds"] for trial in _trials(run))
+
+
+def _mean_score(run: Path) -> float:
+    scores = [t["score"] for t in _trials(run) if "depth = h[1]" not in t["text"]]
+    return float(np.mean(scores))
