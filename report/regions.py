@@ -10,17 +10,16 @@ Readable pictures show less than the graph holds. So
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from ..ir.decisions import Decision, SomeOf
+from ..ir.decisions import SomeOf
 from ..ir.graph import Graph, Node, everything, topological
 from ..ir.ops import CELL, CHOICE, FORMAL, INPUT, MAYBE
 from .buses import with_buses
 from .labels import Run, Settings, kind_text, op_runs, short_name, tooltip, type_text
+from .pills import Pill, find_pills, fold
 from .scene import Box, Chip, Kind, Legend, Link, Scene, State
 from .text import clean
-
-_MOST_CHIPS = 24
 
 
 def scene_of(graph: Graph, opened: Callable[[Node], bool], taken: Settings) -> Scene:
@@ -66,16 +65,6 @@ def _alive(roots: Sequence[Node], taken: Settings) -> frozenset[Node]:
     return frozenset(seen)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Pill:
-    """The nodes of one decision that are drawn as one box, and its candidates."""
-
-    decision: Decision
-    nodes: tuple[Node, ...]
-    candidates: tuple[Node, ...]
-    indices: tuple[int, ...]
-
-
 class _Region:
     """Works out the scene of one graph, or of one body, step by step."""
 
@@ -96,13 +85,9 @@ class _Region:
                 self.users[i].append(node)
         for _, node in outputs:
             self.users[node].append(None)
-        self.pills = self._find_pills()
-        self.pill_of = {node: pill for pill in self.pills for node in pill.nodes}
-        self.chips: dict[Node, _Pill] = {}  # nodes that are drawn as chips
-        self.folded: dict[_Pill, tuple[Node, ...]] = {}  # the common inputs of folded pills
-        for pill in self.pills:
-            self._fold(pill)
-        self._draw_shared_constants()
+        pills = find_pills(self.order, self.users)
+        self.pill_of = {node: pill for pill in pills for node in pill.nodes}
+        self.folded, self.chips = fold(pills, self.users, opened)
         self.chain_of = self._find_chains()
         self.boxes: list[Box] = []
         self.place: dict[Node, int] = {}
@@ -110,79 +95,18 @@ class _Region:
 
     # ── choices ──────────────────────────────────────────────────────────────────────────────
 
-    def _find_pills(self) -> list[_Pill]:
-        groups: dict[tuple[object, ...], list[Node]] = {}
-        for node in self.order:
-            if node.op is CHOICE:
-                groups.setdefault((node.decision, node.inputs), []).append(node)
-            elif node.op is MAYBE:
-                users = frozenset(self.users[node])
-                groups.setdefault((node.decision, users), []).append(node)
-        pills: list[_Pill] = []
-        for nodes in groups.values():
-            first = nodes[0]
-            if first.op is CHOICE:
-                indices = tuple(range(len(first.inputs)))
-                nodes.sort(key=lambda node: node["slot"])
-                pills.append(_Pill(first.decision, tuple(nodes), first.inputs, indices))
-            else:
-                nodes.sort(key=lambda node: node["index"])
-                candidates = tuple([node.inputs[0] for node in nodes])
-                indices = tuple([node["index"] for node in nodes])
-                pills.append(_Pill(first.decision, tuple(nodes), candidates, indices))
-        return pills
-
-    def _fold(self, pill: _Pill) -> None:
-        """Find out whether the candidates are all small functions of the same inputs."""
-        if not 1 < len(pill.candidates) <= _MOST_CHIPS:
-            return
-        mine = set(pill.nodes)
-        chains: list[list[Node]] = []
-        bases: list[frozenset[Node]] = []
-        for candidate in pill.candidates:
-            chain: list[Node] = []
-            node = candidate
-            while self._foldable(node, mine if not chain else {chain[-1]}):
-                chain.append(node)
-                if len(set(node.inputs)) != 1:
-                    break
-                node = node.inputs[0]
-            chains.append(chain)
-            bases.append(frozenset(chain[-1].inputs) if chain else frozenset([candidate]))
-        common = max(bases, key=len)
-        ends = [c[-1] for c, base in zip(chains, bases, strict=True) if c and base == common]
-        if not ends or any(not base <= common for base in bases):
-            return
-        self.folded[pill] = tuple(dict.fromkeys(ends[0].inputs))
-        for chain in chains:
-            self.chips.update(dict.fromkeys(chain, pill))
-
-    def _foldable(self, node: Node, users: set[Node]) -> bool:
-        if node.op.structural and not (node.op is CELL and not self.opened(node)):
-            return False
-        if not node.inputs and not node.key:
-            return True  # a constant, the same object in every choice that offers it
-        return node not in self.chips and set(self.users[node]) <= users
-
-    def _draw_shared_constants(self) -> None:
-        """Give a box to the constants that something other than chips uses too."""
-        inside = {node for pill in self.folded for node in pill.nodes} | set(self.chips)
-        for node in [node for node in self.chips if not node.inputs]:
-            if not inside.issuperset(self.users[node]):
-                del self.chips[node]
-
-    def _chip(self, pill: _Pill, index: int) -> Chip:
+    def _chip(self, pill: Pill, index: int) -> Chip:
         text = clean(pill.decision.labels[pill.indices[index]])
         tip = tooltip(pill.candidates[index], self.taken)
         return Chip(text, tip, self._state_of(pill, index))
 
-    def _state_of(self, pill: _Pill, index: int) -> State:
+    def _state_of(self, pill: Pill, index: int) -> State:
         setting = self.taken.get(pill.decision.key)
         if setting is None:
             return "plain"
         return "taken" if self._is_taken(pill, index) else "faded"
 
-    def _is_taken(self, pill: _Pill, index: int) -> bool:
+    def _is_taken(self, pill: Pill, index: int) -> bool:
         setting = self.taken[pill.decision.key]
         if not any(node in self.alive for node in pill.nodes):
             return False
@@ -282,7 +206,7 @@ class _Region:
             is_open = any(run.style == "open" for runs in parts for run in runs)
             self.boxes.append(Box("op", parts, caption, tip, open=is_open, state=self._life(node)))
 
-    def _chain_that_asks(self, pill: _Pill) -> int | None:
+    def _chain_that_asks(self, pill: Pill) -> int | None:
         """The box of a chain whose value only the chips of this choice use."""
         common = self.folded.get(pill, ())
         if len(common) != 1 or common[0].op.structural:
@@ -293,7 +217,7 @@ class _Region:
         )
         return self.place.get(common[0]) if alone else None
 
-    def _pill_box(self, pill: _Pill) -> Box:
+    def _pill_box(self, pill: Pill) -> Box:
         name = (Run(f"?{short_name(pill.decision)}", "name"),)
         chips: tuple[Chip, ...] = ()
         if pill in self.folded:
@@ -371,7 +295,7 @@ class _Region:
         # The values of a subset come from one box to one box: they are one line.
         return list({(k.source, k.port, k.target, k.operand): k for k in links}.values())
 
-    def _pill_links(self, pill: _Pill, target: int) -> list[Link]:
+    def _pill_links(self, pill: Pill, target: int) -> list[Link]:
         if pill in self.folded:
             return [self._link(i, target) for i in self.folded[pill]]
         labels: dict[Node, list[str]] = {}

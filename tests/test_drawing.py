@@ -142,9 +142,11 @@ def test_text_fits_into_its_box(space: Graph, expand: bool) -> None:
         widest = max([line_width(line) for line in box.sized.lines], default=0.0)
         assert widest <= box.sized.width
         assert width_of(box.sized.caption, 10.5) <= box.sized.width
-        for chip in box.sized.chips:
-            assert chip.x + chip.width <= box.sized.width
-            assert chip.y + 19.0 <= box.sized.height
+        asks = box.sized.asks or box.sized
+        chips = [(chip.x, chip.y, chip.width, 19.0) for chip in asks.chips]
+        assert not [pair for pair in combinations(chips, 2) if overlap(*pair)]
+        assert all(0 <= x and x + width <= asks.width for x, _, width, _ in chips)
+        assert all(0 <= y and y + height <= asks.height for _, y, _, height in chips)
 
 
 @given(spaces(), st.sampled_from(DIRECTIONS), st.booleans())
@@ -189,6 +191,18 @@ def test_candidates_that_are_small_functions_are_chips() -> None:
     boxes = picture_of(loads(SPACE).graph).boxes
     asked = [box.asks for box in boxes if box.asks is not None]
     assert [[chip.text for chip in box.chips] for box in asked] == [["relu", "sigmoid"]] * 2
+
+
+def test_layers_that_a_depth_chooses_between_keep_their_boxes() -> None:
+    layers = NETWORK.replace(
+        "linear(relu(linear(concat(image, audio), out=24)), out=10)", "?depth of h[*]"
+    )
+    layers = layers.replace(
+        "  output", "  h[1] = linear(image, out=10)\n  h[2] = linear(h[1], out=10)\n  output"
+    )
+    boxes = picture_of(loads(layers).graph).boxes
+    assert [box.text for box in boxes if box.kind == "op"] == ["linear 10", "linear 10"]
+    assert not any(box.chips for box in boxes)
 
 
 def test_candidates_of_several_choices_meet_in_a_bus() -> None:
