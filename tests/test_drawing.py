@@ -145,8 +145,8 @@ def test_text_fits_into_its_box(space: Graph, expand: bool) -> None:
         asks = box.sized.asks or box.sized
         chips = [(chip.x, chip.y, chip.width, 19.0) for chip in asks.chips]
         assert not [pair for pair in combinations(chips, 2) if overlap(*pair)]
-        assert all(0 <= x and x + width <= asks.width for x, _, width, _ in chips)
-        assert all(0 <= y and y + height <= asks.height for _, y, _, height in chips)
+        assert all(x >= 0 and x + width <= asks.width for x, _, width, _ in chips)
+        assert all(y >= 0 and y + height <= asks.height for _, y, _, height in chips)
 
 
 @given(spaces(), st.sampled_from(DIRECTIONS), st.booleans())
