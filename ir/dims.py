@@ -487,4 +487,4 @@ def pretty(value: Static) -> str:
         sizes = dict.fromkeys(text_of(settle(value, settings)) for settings in joint)
         shown = list(sizes)[:8] + (["…"] if len(sizes) > 8 else [])
         return "|".join(shown)
-    return text_of(value)
+    return f"{float(value):g}" if isinstance(value, Fraction) else text_of(value)

@@ -25,10 +25,28 @@ def _lines_of(file: str, sources: Mapping[str, str]) -> list[str]:
         return []
 
 
-def _marker(span: Span, line: str, sign: str) -> str:
-    start = span.column - 1
+_WIDEST = 160
+_BEFORE = 40
+
+
+def _marker(span: Span, line: str, sign: str, cut: int) -> str:
+    """The sign under the span, of a line whose first `cut` characters are not shown."""
+    start = max(0, span.column - 1 - cut)
     end = span.end_column - 1 if span.end_line == span.line else len(line)
-    return " " * start + sign * max(1, end - start)
+    end = min(end - cut, _WIDEST)
+    return " " * min(start, _WIDEST) + sign * max(1, end - start)
+
+
+def _cut(line: str, span: Span) -> int:
+    """How much of a long line is left out before the span."""
+    return max(0, span.column - _BEFORE) if len(line) > _WIDEST else 0
+
+
+def _shown(line: str, cut: int) -> str:
+    text = "".join(c if c.isprintable() else " " for c in line[cut : cut + _WIDEST])
+    if cut:
+        text = f"…{text[1:]}"
+    return f"{text}…" if cut + _WIDEST < len(line) else text
 
 
 def _snippet(
@@ -42,7 +60,7 @@ def _snippet(
     places.sort(key=lambda place: (place[0].file != primary.file, place[0]))
     gutter = " " * digits
     out: list[str] = []
-    file, last, line = primary.file, None, ""
+    file, last, line, cut = primary.file, None, "", 0
     for span, sign, text in places:
         if span.file != file:
             out.append(f"{gutter}::: {span.file}:{span.line}:{span.column}")
@@ -53,9 +71,10 @@ def _snippet(
         if span.line != last:
             source = lines(span.file)
             line = source[span.line - 1] if span.line <= len(source) else ""
-            line = "".join(c if c.isprintable() else " " for c in line.rstrip("\r"))
-            out.append(f"{span.line:>{digits}} | {line}".rstrip())
-        out.append(f"{gutter} | {_marker(span, line, sign)} {text}".rstrip())
+            line = line.rstrip("\r")
+            cut = _cut(line, span)
+            out.append(f"{span.line:>{digits}} | {_shown(line, cut)}".rstrip())
+        out.append(f"{gutter} | {_marker(span, line, sign, cut)} {text}".rstrip())
         last = span.line
     return out
 

@@ -12,7 +12,7 @@ from ..diagnostics import Diagnostic, Edit, FusegraphError, Label, Span
 from ..graph import Node, Requirement
 from . import syntax as s
 
-MOST_STATEMENTS = 100_000
+MOST_STATEMENTS = 50_000
 """Statements that are carried out, those in loops and cells each time."""
 DEEPEST_CELLS = 32
 """Composites within composites."""
@@ -56,9 +56,10 @@ class Elaboration:
     claims: set[str] = field(default_factory=set[str])
     inputs: list[Node] = field(default_factory=list[Node])
     outputs: dict[str, Node] = field(default_factory=dict[str, Node])
+    output_spans: dict[str, Span] = field(default_factory=dict[str, Span])
     requires: list[Requirement] = field(default_factory=list[Requirement])
     constants: dict[str, Any] = field(default_factory=dict[str, Any])
-    calls: list[tuple[str, Span]] = field(default_factory=list[tuple[str, Span]])
+    calls: list[tuple[s.CellTree, Span]] = field(default_factory=list[tuple[s.CellTree, Span]])
     statements: int = 0
     shared: int = 0
 
@@ -98,7 +99,8 @@ class Elaboration:
 
     def call_causes(self) -> tuple[Label, ...]:
         """Where the composites are called in whose bodies we are."""
-        return tuple([Label(span, f"in this `{name}`") for name, span in reversed(self.calls[-3:])])
+        inner = reversed(self.calls[-3:])
+        return tuple([Label(span, f"in this `{cell.name.id}`") for cell, span in inner])
 
 
 def problem(code: str, message: str, tree: s.Tree | Span, label: str = "", **more: Any) -> Problem:
@@ -113,12 +115,12 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return close[0] if close else None
 
 
-def unknown(code: str, what: str, name: s.Name, known: Iterable[str], help: str) -> Problem:
+def unknown(code: str, message: str, name: s.Name, known: Iterable[str], help: str) -> Problem:
     """An unknown name, with the nearest known one as a suggestion."""
     close = nearest(name.id, known)
     return problem(
         code,
-        f"there is no {what} `{name.id}` here",
+        message,
         name,
         f"did you mean `{close}`?" if close else "not defined",
         help=f"write `{close}`" if close else help,

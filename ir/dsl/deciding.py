@@ -22,7 +22,7 @@ from .expressions import (
     spread,
     whole_of,
 )
-from .misfits import misfit_problem
+from .misfits import kinds_problem, misfit_problem
 from .values import Family, Many, OpChoice, OpRef, Scope
 
 MOST_CANDIDATES = 4096
@@ -158,7 +158,7 @@ def _register(
         raise problem(
             "E202",
             f"there are two decisions `{decision.key}`",
-            tree.name,
+            _name_span(tree),
             "named again here",
             causes=(Label(world.decision_spans[decision.key], "first here"),),
             help="give one of them another name",
@@ -190,18 +190,20 @@ def _one(
                 help="write tuples of one length",
             )
         return tuple([pick(decision, 0, column) for column in zip(*values, strict=True)])
-    return _choice(world, decision, 0, tree, values)
+    return _choice(world, decision, 0, tree)
 
 
 def _choice(
-    world: Elaboration, decision: Decision, slot: int, tree: s.Decide, values: tuple[Node, ...]
+    world: Elaboration, decision: Decision, slot: int, tree: s.Decide
 ) -> Node:
+    candidates = world.candidates[decision.key]
     try:
-        node = choice(decision, slot, values)
+        node = choice(decision, slot, [candidate.value for candidate in candidates])
     except Misfit as misfit:
-        raise misfit_problem(
-            world, misfit, f"?{tree.name.id}", tree.source.span, values
-        ) from None
+        if misfit.code == "E305":
+            raise kinds_problem(world, tree, candidates) from None
+        name, where = f"?{tree.name.id}", tree.source.span
+        raise misfit_problem(world, misfit, name, where) from None
     world.note_span(node, tree.span)
     return node
 
@@ -229,7 +231,7 @@ def _several(
     key = _key(place, tree.name.id)
     decision = _register(world, KOf(key, labels, take, tree.repeats), tree, candidates)
     items = [
-        (f"{tree.name.id}.{slot}", _choice(world, decision, slot, tree, values))
+        (f"{tree.name.id}.{slot}", _choice(world, decision, slot, tree))
         for slot in range(take)
     ]
     return Many(tuple(items))

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from ..decisions import Setting
-from ..diagnostics import Edit
+from ..diagnostics import Edit, Label
 from ..dims import (
     Call,
     Expr,
@@ -27,7 +27,7 @@ from ..graph import Node, build
 from ..ops import PRIMITIVES, Misfit
 from . import syntax as s
 from .context import Elaboration, Problem, Silent, problem, unknown
-from .misfits import misfit_problem
+from .misfits import in_written_order, misfit_problem
 from .values import POISON, CellDef, Family, Many, OpChoice, OpRef, Scope
 
 SCALAR_FUNCTIONS = {"sqrt": 1, "ceil": 1, "floor": 1, "round": 1, "round8": 1, "abs": 1, "min": 0, "max": 0}  # fmt: skip
@@ -195,9 +195,12 @@ def whole_of(value: Any, tree: s.Tree) -> int:
     """The value as a known whole number, for indices and loops."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
+    what = f"not {kind_of(value)}"
+    if isinstance(value, Expr):
+        what = f"and this is open: {pretty(value)}" if value.open else f"and `{value}` is a name"
     raise problem(
         "E210",
-        f"a known whole number is needed here, not {kind_of(value)}",
+        f"a known whole number is needed here, {what}",
         tree,
         help="indices and bounds of loops cannot be open",
     )
@@ -217,7 +220,32 @@ def _name(tree: s.Name, scope: Scope) -> Any:
     if tree.id in PRIMITIVES:
         return OpRef(PRIMITIVES[tree.id])
     known = scope.names() | PRIMITIVES.keys() | SCALAR_FUNCTIONS.keys()
-    raise unknown("E201", "name", tree, known, "define it above, or import it with `use`")
+    below = scope.below(tree.id)
+    if below is not None and below < tree.span:
+        raise problem(
+            "E201",
+            f"`{tree.id}` is known only inside its loop",
+            tree,
+            "not known here",
+            causes=(Label(below, "defined here"),),
+            help=f"give it an index, such as `{tree.id}[i] = …`, and write `{tree.id}[*]`",
+        )
+    if below is not None:
+        raise problem(
+            "E201",
+            f"`{tree.id}` is used before it is defined",
+            tree,
+            "not defined yet",
+            causes=(Label(below, "defined here"),),
+            help="move the definition above its use",
+        )
+    raise unknown(
+        "E201",
+        f"there is no name `{tree.id}` here",
+        tree,
+        known,
+        "define it above, or import it with `use`",
+    )
 
 
 def _index(world: Elaboration, tree: s.Index, scope: Scope) -> Any:
@@ -370,6 +398,8 @@ def _binary(world: Elaboration, tree: s.Binary, scope: Scope, place: Place) -> A
         return _tensor_arithmetic(tree, left, right)
     except Misfit as misfit:
         inputs = [value for value in (left, right) if isinstance(value, Node)]
+        if len(inputs) == 2 and tree.operator in _TENSOR:
+            misfit = in_written_order(PRIMITIVES[_TENSOR[tree.operator]], inputs, misfit)
         raise misfit_problem(world, misfit, tree.operator, tree.span, inputs) from None
 
 

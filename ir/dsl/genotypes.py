@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..decisions import Decision, Setting, UnknownLabel
-from ..diagnostics import Diagnostic, FusegraphError, Label, Span
+from ..diagnostics import Diagnostic, Edit, FusegraphError, Label, Span
 from ..genotype import Genotype
 from . import syntax as s
 from .context import MOST_ERRORS, nearest
@@ -86,10 +86,11 @@ def _read(tree: s.GenotypeTree, program: Program) -> Genotype:
     errors: list[Diagnostic] = []
     settings: dict[str, Setting] = {}
     spans: dict[str, Span] = {}
+    written = {key for key, _ in _entries(tree)}
     for key, entry in _entries(tree):
         decision = space.decisions.get(key)
         if decision is None:
-            errors.append(_unknown_decision(key, entry, program))
+            errors.append(_unknown_decision(key, entry, program, written))
         elif key in settings:
             errors.append(
                 Diagnostic(
@@ -109,14 +110,23 @@ def _read(tree: s.GenotypeTree, program: Program) -> Genotype:
     return _completed(tree, program, settings, spans)
 
 
-def _unknown_decision(key: str, entry: s.Entry, program: Program) -> Diagnostic:
-    close = nearest(key, program.graph.decisions)
+def _unknown_decision(
+    key: str, entry: s.Entry, program: Program, written: set[str]
+) -> Diagnostic:
+    close = nearest(key, program.graph.decisions.keys() - written)
+    scope = key.removesuffix(entry.path.text)
+    edit = None
+    if close is not None and close.startswith(scope):
+        edit = Edit(entry.path.span, close.removeprefix(scope))
     return Diagnostic(
         code="E402",
         message=f"`{program.graph.name}` has no decision `{key}`",
         span=entry.path.span,
         label=f"did you mean `{close}`?" if close else "not open there",
-        help=f"write `{close}`" if close else "`fusegraph count --decisions` lists them",
+        help=f"write `{edit.text if edit else close}`"
+        if close
+        else "`fusegraph show` draws the open decisions of the space",
+        edit=edit,
     )
 
 
@@ -142,6 +152,7 @@ def _setting(
                 label=f"did you mean `{close}`?" if close else "not a candidate",
                 causes=causes,
                 help=f"write one of {', '.join(decision.labels[:12])}",
+                edit=Edit(span, close) if close else None,
             )
         )
         return None

@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ..diagnostics import Diagnostic, FusegraphError, Label, Span
+from ..diagnostics import Diagnostic, Edit, FusegraphError, Label, Span
 from ..graph import Graph, Node, everything, graph
 from . import syntax as s
 from .context import Elaboration, Problem, Silent, nearest, problem, unknown
@@ -53,7 +53,7 @@ class Library:
         if where in self._loading:
             raise problem(
                 "E209",
-                f'"{use.path.value}" imports itself',
+                f'"{use.path.value}" is imported in a circle',
                 use.path,
                 " -> ".join([*self._loading, where]),
                 help="move what both need into a third file",
@@ -125,6 +125,7 @@ class Library:
             use.path,
             f'did you mean "{close}"?' if close else "not found",
             help=f'write "{close}"' if close else "check the path; it is relative to this file",
+            edit=Edit(use.path.span, f'"{close}"') if close else None,
         )
 
 
@@ -144,7 +145,7 @@ def file_scope(tree: s.File, file: str, library: Library) -> Scope:
                 if found is None:
                     known = list(theirs.values)
                     raise unknown(
-                        "E203", f'cell in "{item.path.value}"', name, known,
+                        "E203", f'"{item.path.value}" has no cell `{name.id}`', name, known,
                         f"it has {', '.join(sorted(known))}",
                     )  # fmt: skip
                 _define_once(scope, name, found)
@@ -269,13 +270,19 @@ def _not_one_space(tree: s.File, spaces: list[s.SpaceTree], file: str) -> Proble
             causes=(Label(spaces[0].name.span, "the first one"),),
             help="put each space in a file of its own",
         )
-    held = "a genotype" if any(isinstance(i, s.GenotypeTree) for i in tree.items) else "no space"
+    for item in tree.items:
+        if isinstance(item, s.GenotypeTree):
+            return problem(
+                "E207",
+                "there is no space in this file, but a genotype",
+                item.space,
+                "of this space",
+                help="give the file of the space, or a command that takes a genotype",
+            )
     return problem(
-        "E207",
-        f"there is no space in this file: it holds {held}",
-        Span(file, 1, 1, 1, 2),
-        help="write `space name { … }`" if held == "no space" else "name the file of its space",
-    )
+        "E207", "there is no space in this file", Span(file, 1, 1, 1, 2),
+        help="write `space name { … }`",
+    )  # fmt: skip
 
 
 def _override(name: str, text: str) -> Any:
@@ -313,7 +320,9 @@ def _check_overrides(world: Elaboration, space: s.SpaceTree) -> None:
                     message=f"`{space.name.id}` has no constant `{name}`",
                     span=space.name.span,
                     label=f"its constants are {', '.join(known) or 'none'}",
-                    help=f"did you mean `{close}`?" if close else "`let` defines constants",
+                    help=f"did you mean `{close}`?"
+                    if close
+                    else f"set one of them, or add `let {name} = …` to the space",
                 )
             )
 

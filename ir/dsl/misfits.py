@@ -6,11 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..decisions import Setting
 from ..diagnostics import Diagnostic, Edit, Label, Span
 from ..dims import Static, text_of
 from ..graph import Node
-from ..ops import Misfit
+from ..ops import PRIMITIVES, Misfit, Op
 from . import syntax as s
 from .context import Candidate, Elaboration, Problem
 
@@ -27,17 +26,32 @@ class Mend:
     text: str
 
 
+def in_written_order(op: Op, inputs: Sequence[Node], misfit: Misfit) -> Misfit:
+    """The same Misfit with the inputs counted as they are written.
+
+    Inputs of commutative ops are put in order before they are checked.
+    """
+    if op.commutative and misfit.inputs:
+        try:
+            op.infer([node.type for node in inputs], {})
+        except Misfit as written:
+            return written
+    return misfit
+
+
 def misfit_problem(
     world: Elaboration,
     misfit: Misfit,
     callee: str,
     span: Span,
     inputs: Sequence[Node] = (),
-    mend: Mend | None = None,
+    call: s.Call | None = None,
 ) -> Problem:
     """The diagnostic of a Misfit raised by the call of `callee` at `span`."""
     if misfit.witness:
-        return Problem(_open_misfit(world, misfit, callee, span, mend))
+        return Problem(open_misfit(world, misfit, callee, span))
+    if misfit.code in ("E304", "E205"):
+        return Problem(_wrong_attribute(world, misfit, callee, span, inputs, call))
     causes: list[Label] = []
     blamed = misfit.inputs or ()
     for place in dict.fromkeys(blamed):
@@ -46,11 +60,10 @@ def misfit_problem(
             where = world.spans.get(node)
             if where is not None and not _within(where, span):
                 causes.append(Label(where, f"this is {node.type.pretty}"))
-    verb = "is not complete" if misfit.code == "E205" else "does not fit"
     return Problem(
         Diagnostic(
             code=misfit.code,
-            message=f"`{callee}` {verb}: {misfit.message}",
+            message=f"`{callee}` does not fit: {misfit.message}",
             span=span,
             label=_types_label(inputs, blamed),
             causes=(*causes, *world.call_causes()),
@@ -62,17 +75,66 @@ def misfit_problem(
 _HELP = {
     "E301": "change a size where it is made, or bring the inputs to one size first",
     "E303": "bring the inputs to one dtype and one number of axes, for example with `reshape`",
-    "E304": "write a value that the attribute takes; docs/language.md lists those of every op",
-    "E205": "docs/language.md lists the inputs and attributes of every op",
-    "E306": "give the composite what its boundary asks for, or widen the boundary",
     "E505": "bring the candidates to one size first, for example with a `linear` of their own",
 }
+
+
+def _wrong_attribute(
+    world: Elaboration,
+    misfit: Misfit,
+    callee: str,
+    span: Span,
+    inputs: Sequence[Node],
+    call: s.Call | None,
+) -> Diagnostic:
+    """What is given by name, or is missing: told at the keyword, with the op's signature."""
+    keyword = next(
+        (k for k in (call.keywords if call else ()) if f"`{k.name.id}`" in misfit.message), None
+    )
+    if keyword is None and call is not None and "axis" in misfit.message:
+        keyword = next((k for k in call.keywords if k.name.id in ("axis", "axes")), None)
+    op = PRIMITIVES.get(callee)
+    prefix = "" if f"`{callee}`" in misfit.message else f"`{callee}`: "
+    return Diagnostic(
+        code=misfit.code,
+        message=prefix + misfit.message,
+        span=keyword.value.span if keyword is not None else span,
+        label=_types_label(inputs, ()),
+        causes=world.call_causes(),
+        help=misfit.help or (f"it is {op.signature}" if op is not None else "see docs/language.md"),
+    )
 
 
 def _types_label(inputs: Sequence[Node], blamed: tuple[int, ...]) -> str:
     shown = [inputs[place] for place in blamed if place < len(inputs)] or list(inputs)
     texts = list(dict.fromkeys(node.type.pretty for node in shown))[:3]
     return f"given {' and '.join(texts)}" if texts else ""
+
+
+def kinds_problem(
+    world: Elaboration, tree: s.Decide, candidates: Sequence[Candidate]
+) -> Problem:
+    """Candidates of different dtypes or numbers of axes (E305): the fewer are to blame."""
+    groups: dict[tuple[str, int], list[Candidate]] = {}
+    for candidate in candidates:
+        type = candidate.value.type
+        groups.setdefault((type.dtype, type.rank), []).append(candidate)
+    most = max(groups.values(), key=len)
+    odd = [candidate for group in groups.values() if group is not most for candidate in group]
+    dtype, rank = most[0].value.type.dtype, most[0].value.type.rank
+    labels = compressed([candidate.label for candidate in odd])
+    types = list(dict.fromkeys(candidate.value.type.pretty for candidate in odd))[:2]
+    return Problem(
+        Diagnostic(
+            code="E305",
+            message=f"`?{tree.name.id}` offers tensors of different kinds",
+            span=_joined(candidates, odd) or tree.source.span,
+            label=f"{labels} {'are' if len(odd) > 1 else 'is'} {' and '.join(types)}; "
+            f"the others are {dtype} with {rank} axes",
+            causes=tuple(_where_made(world, odd)),
+            help="bring them to one dtype and one number of axes first, for example by pooling",
+        )
+    )
 
 
 def _within(inner: Span, outer: Span) -> bool:
@@ -86,8 +148,8 @@ def _within(inner: Span, outer: Span) -> bool:
 # ── errors that only some settings of the decisions meet ─────────────────────────────────────────
 
 
-def _open_misfit(
-    world: Elaboration, misfit: Misfit, callee: str, span: Span, mend: Mend | None
+def open_misfit(
+    world: Elaboration, misfit: Misfit, callee: str, span: Span, mend: Mend | None = None
 ) -> Diagnostic:
     """Which candidates are to blame, where they are made, and one setting that fails."""
     keys = list(misfit.witness)
@@ -98,8 +160,7 @@ def _open_misfit(
     blamed = [world.candidates[key][index] for index in blamed_by_key[key]]
     if not blamed:
         return _correlated(world, misfit, callee, span)
-    sources = list(dict.fromkeys(candidate.span for candidate in blamed))
-    primary = sources[0] if len(sources) == 1 else where
+    primary = _joined(world.candidates[key], blamed) or where
     total = len(world.candidates[key])
     causes = _where_made(world, blamed)
     # A cause that holds the primary span shows the same line again and says little.
@@ -121,7 +182,7 @@ def _open_misfit(
         notes=(_count_note(world, misfit),),
         help=helped
         or misfit.help
-        or f"bring {labels} to the shape of the others, or leave {'it' if many == 1 else 'them'} out",
+        or _help_for(blamed, labels),
         edit=edit,
     )
 
@@ -130,10 +191,27 @@ def _noun(blamed: Sequence[Candidate]) -> str:
     return "features" if isinstance(blamed[0].value, Node) else "candidates"
 
 
+def _help_for(blamed: Sequence[Candidate], labels: str) -> str:
+    out = f"leave {'it' if len(blamed) == 1 else 'them'} out"
+    if not isinstance(blamed[0].value, Node):
+        return f"{out}, or change the sizes around"
+    return f"bring {labels} to the shape of the others, or {out}"
+
+
 def _failing_text(misfit: Misfit, mend: Mend | None) -> str:
-    if mend is not None and mend.text.isidentifier():
-        return f"have {mend.text} = {text_of(mend.have)}, not {text_of(mend.wanted)}"
+    if mend is not None:
+        return f"have {misfit.message}"
     return f"do not fit: {misfit.message}"
+
+
+def _joined(candidates: Sequence[Candidate], blamed: Sequence[Candidate]) -> Span | None:
+    """The part of the source that names the blamed candidates, where it names no others."""
+    spans = list(dict.fromkeys(candidate.span for candidate in candidates))
+    places = sorted({spans.index(candidate.span) for candidate in blamed})
+    first, last = spans[places[0]], spans[places[-1]]
+    if places != list(range(places[0], places[-1] + 1)) or first.line != last.end_line:
+        return None
+    return Span(first.file, first.line, first.column, last.end_line, last.end_column)
 
 
 def _correlated(world: Elaboration, misfit: Misfit, callee: str, span: Span) -> Diagnostic:

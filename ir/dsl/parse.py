@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from importlib.resources import files
 from typing import Any, cast
@@ -12,6 +11,7 @@ from lark.tree import Meta
 
 from ..diagnostics import Diagnostic, Edit, FusegraphError, Span
 from . import syntax as s
+from .syntax_errors import blanked, syntax_error
 
 VERSION = 1
 LONGEST_FILE = 1_000_000
@@ -41,7 +41,7 @@ def parse(text: str, file: str = "<text>") -> s.File:
     try:
         tree = _parser().parse(text)
     except lark.UnexpectedInput as error:
-        raise FusegraphError(_syntax_error(error, text, file)) from None
+        raise FusegraphError(syntax_error(error, text, file)) from None
     result = cast("s.File", _built(tree, file))
     _refuse_long_chains(result)
     version = result.version
@@ -59,15 +59,11 @@ def parse(text: str, file: str = "<text>") -> s.File:
     return result
 
 
-_NOT_CODE = re.compile(r'"[^"\n]*"|#[^\n]*')
-
-
 def _refuse_deep_nesting(text: str, file: str) -> None:
     """Brackets deeper than DEEPEST are refused before the parser meets them."""
     depth = 0
-    for number, line in enumerate(text.split("\n"), 1):
-        code = _NOT_CODE.sub(lambda found: " " * len(found[0]), line)
-        for column, character in enumerate(code, 1):
+    for number, line in enumerate(blanked(text).split("\n"), 1):
+        for column, character in enumerate(line, 1):
             if character in "([{":
                 depth += 1
                 if depth > DEEPEST:
@@ -95,77 +91,6 @@ def _too_deep(span: Span, what: str) -> FusegraphError:
             label="this is too deep",
             help="give the inner parts names of their own; long sums are `sum(a, b, c)`",
         )
-    )
-
-
-_SHOWN = {
-    "LBRACE": "`{`", "RBRACE": "`}`", "LPAR": "`(`", "RPAR": "`)`", "LSQB": "`[`", "RSQB": "`]`",
-    "COMMA": "`,`", "EQUAL": "`=`", "COLON": "`:`", "SEMICOLON": "`;`", "QMARK": "`?`",
-    "NAME": "a name", "NUMBER": "a number", "INT": "a number", "STRING": "a text in quotes",
-    "__ANON_0": "`->`", "__ANON_1": "`..`", "$END": "the end of the file", "DOT": "`.`",
-    "AT": "`@`", "LESSTHAN": "`<`",
-}  # fmt: skip
-_OPERATORS = {"PLUS", "MINUS", "STAR", "SLASH", "DOUBLE_SLASH", "PERCENT", "POWER", "RELATION"}
-
-
-def _expected(names: set[str]) -> str:
-    shown: list[str] = []
-    for name in sorted(names):
-        if name in _OPERATORS:
-            text = "an operator"
-        else:
-            text = _SHOWN.get(name, f"`{name.lower()}`")
-        if text not in shown:
-            shown.append(text)
-    if len(shown) > 6:
-        return ""
-    return f"expected {', '.join(shown[:-1]) + ' or ' if len(shown) > 1 else ''}{shown[-1]}"
-
-
-def _syntax_error(error: lark.UnexpectedInput, text: str, file: str) -> Diagnostic:
-    lines = text.split("\n")
-    if isinstance(error, lark.UnexpectedCharacters):
-        span = Span(file, error.line, error.column, error.line, error.column + 1)
-        character = text[error.pos_in_stream or 0]
-        if character == '"':
-            return Diagnostic(
-                code="E105",
-                message="this text has no closing quote",
-                span=span,
-                label="opened here",
-                help='close it with `"` on the same line',
-            )
-        return Diagnostic(
-            code="E101",
-            message=f"`{character}` has no meaning here",
-            span=span,
-            label=_expected(set(error.allowed or ())) or "not part of the language",
-            help="remove it",
-        )
-    token = getattr(error, "token", None)
-    expected = cast("set[str]", getattr(error, "accepts", None) or getattr(error, "expected", set()))
-    if isinstance(error, lark.UnexpectedEOF) or token is None or token.type == "$END":
-        last = len(lines)
-        column = len(lines[-1]) + 1
-        return Diagnostic(
-            code="E101",
-            message="the file ends too early",
-            span=Span(file, last, column, last, column + 1),
-            label=_expected(expected),
-            help="close what is open, or write what is missing",
-        )
-    span = Span(file, token.line, token.column, token.end_line, token.end_column)
-    help = "see `fusegraph explain E101` for the shape of each statement"
-    if token.line == 1 and token.column == 1:
-        help = "the first line of every file is `fuse 1`"
-    elif "NAME" in expected and str(token).isidentifier():
-        help = f"`{token}` is a word of the language and cannot be a name; choose another"
-    return Diagnostic(
-        code="E101",
-        message=f"`{token}` was not expected here",
-        span=span,
-        label=_expected(expected),
-        help=help,
     )
 
 

@@ -8,7 +8,7 @@ from ..diagnostics import Diagnostic, Label, Span
 from ..dims import Expr, Number, Static, Symbol, symbol, symbols_in, text_of
 from ..graph import MEASURES, Node, Requirement, input_node
 from . import syntax as s
-from .calls import evaluate_type
+from .composites import evaluate_type
 from .context import MOST_STATEMENTS, Elaboration, Problem, Silent, problem
 from .expressions import Place, bounds, evaluate, kind_of, spread, static_of, tensor_of, whole_of
 from .values import POISON, CellDef, Family, OpRef, Scope
@@ -72,6 +72,13 @@ def run_space_body(world: Elaboration, written: s.SpaceTree, scope: Scope) -> No
 def _declare_families(statements: tuple[s.Statement, ...], scope: Scope) -> None:
     """Names with an index are known from the start, so that `c[<1]` is empty and not unknown."""
     for statement in statements:
+        if isinstance(statement, (s.Let, s.Share, s.CellTree)):
+            scope.later.setdefault(statement.name.id, statement.name.span)
+        elif isinstance(statement, s.Dim):
+            for name in statement.names:
+                scope.later.setdefault(name.id, name.span)
+        elif isinstance(statement, (s.Assign, s.Input)) and not statement.target.indices:
+            scope.later.setdefault(statement.target.name.id, statement.target.span)
         if isinstance(statement, s.For):
             _declare_families(statement.body, scope)
         elif isinstance(statement, (s.Assign, s.Input)) and statement.target.indices:
@@ -83,7 +90,13 @@ def _declare_families(statements: tuple[s.Statement, ...], scope: Scope) -> None
 
 def _spoil(statement: s.Statement, scope: Scope) -> None:
     """Using what an error left undefined is no second error."""
-    if isinstance(statement, (s.Let, s.Share)):
+    if isinstance(statement, s.For):
+        for inner in statement.body:
+            _spoil(inner, scope)
+    elif isinstance(statement, s.Dim):
+        for name in statement.names:
+            scope.values.setdefault(name.id, POISON)
+    elif isinstance(statement, (s.Let, s.Share, s.CellTree)):
         scope.values.setdefault(statement.name.id, POISON)
     elif isinstance(statement, (s.Assign, s.Input)):
         name = statement.target.name.id
@@ -203,9 +216,16 @@ def _bind(scope: Scope, target: s.Target, indices: list[int], value: Any) -> Non
             f"`{_label(target, indices)}` is defined twice",
             target,
             "again here",
+            causes=_first_here(home, _label(target, indices), target),
             help="check the indices of the loops around",
         )
     family.members[indices[-1]] = value
+    home.spans[_label(target, indices)] = target.span
+
+
+def _first_here(home: Scope, label: str, again: s.Target) -> tuple[Label, ...]:
+    first = home.spans.get(label)
+    return (Label(first, "first here"),) if first is not None and first != again.span else ()
 
 
 def _assign(world: Elaboration, statement: s.Assign, scope: Scope) -> None:
@@ -238,9 +258,11 @@ def _output(world: Elaboration, statement: s.Output, scope: Scope) -> None:
     name = statement.name.id + scope.suffix
     if name in world.outputs:
         raise problem(
-            "E202", f"the output `{name}` is defined twice", statement.name,
+            "E202", f"the output `{name}` is defined twice", statement.name, "again here",
+            causes=(Label(world.output_spans[name], "first here"),),
             help="give one of them another name",
         )  # fmt: skip
+    world.output_spans[name] = statement.name.span
     value = evaluate(world, statement.value, scope, Place(scope.path(name), True))
     node = tensor_of(value, statement.value)
     world.note_span(node, statement.value.span)
@@ -302,7 +324,7 @@ def _require(world: Elaboration, statement: s.Require, scope: Scope) -> None:
             if named:
                 raise problem(
                     "E502",
-                    f"`{requirement.text}` cannot be decided before the network runs",
+                    f"`{_written(statement)}` cannot be decided before the network runs",
                     statement,
                     f"{', '.join(sorted(named))} is known only at run time",
                     causes=world.call_causes(),
@@ -313,12 +335,20 @@ def _require(world: Elaboration, statement: s.Require, scope: Scope) -> None:
         elif not _holds(requirement):
             raise problem(
                 "E502",
-                f"`{requirement.text}` does not hold",
+                f"`{_written(statement)}` does not hold",
                 statement,
-                f"the left side is {text_of(left)}, the right side {text_of(requirement.right)}",
+                f"the left side is {text_of(left)}, and it should be "
+                f"{requirement.relation} {text_of(requirement.right)}",
                 causes=world.call_causes(),
                 help="change the sizes, or what is required of them",
             )
+
+
+def _written(statement: s.Require) -> str:
+    left, right = s.unparse(statement.left), s.unparse(statement.right)
+    if statement.last is not None:
+        return f"{left} in {right} .. {s.unparse(statement.last)}"
+    return f"{left} {statement.relation} {right}"
 
 
 def _least(value: Static) -> Number | None:

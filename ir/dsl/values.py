@@ -88,8 +88,11 @@ POISON = Poison()
 
 @dataclass(slots=True, eq=False)
 class Scope:
-    """Names and what they stand for. `prefix` is the key of the instance that it belongs to,
-    `suffix` the indices of the loops around: `[2][1]`."""
+    """Names and what they stand for.
+
+    `prefix` is the key of the instance that it belongs to, `suffix` the indices of the loops
+    around: `[2][1]`. `later` holds the places of all definitions in the body, loops included.
+    """
 
     kind: str
     file: str
@@ -98,6 +101,7 @@ class Scope:
     suffix: str = ""
     values: dict[str, Any] = field(default_factory=dict[str, Any])
     spans: dict[str, Span] = field(default_factory=dict[str, Span])
+    later: dict[str, Span] = field(default_factory=dict[str, Span])
 
     def find(self, name: str) -> Any:
         """What the name stands for here or further out; None where it is not defined."""
@@ -113,6 +117,15 @@ class Scope:
         while scope is not None:
             if name in scope.spans:
                 return scope.spans[name]
+            scope = scope.parent
+        return None
+
+    def below(self, name: str) -> Span | None:
+        """Where the name is defined in a body around, although it is not known here."""
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.later:
+                return scope.later[name]
             scope = scope.parent
         return None
 
