@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..backends.torch import Network, lower
 from ..compiler.cost import cost
-from ..compiler.specialise import specialise
+from ..compiler.pipeline import network as network_of
 from ..ir.dims import bind, symbols_in
 from ..ir.dsl import Program
 from ..ir.graph import Graph
@@ -51,7 +51,7 @@ class TaskEvaluator:
         if self.trained is not None:
             genotype = carry_over(genotype, program, self.trained)
             program = self.trained
-        network = specialise(program.graph, genotype)
+        network = network_of(program.graph, genotype)
         module = lower(network, seed=proposal.seed)
         state = module.state_dict()
         shared = inherited.matching({name: value.shape for name, value in state.items()})

@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 
 from ..compiler.explore import sample
-from ..compiler.specialise import specialise
+from ..compiler.pipeline import network
 from ..ir.decisions import Decision, Setting, UnknownLabel
 from ..ir.dsl import Program, is_genotype, load, load_genotype
 from ..ir.dsl.load import read_source
@@ -38,19 +38,19 @@ class Source:
         """The space, or the network that the genotype describes."""
         if self.genotype is None:
             return self.program.graph
-        return specialise(self.program.graph, self.genotype)
+        return network(self.program.graph, self.genotype)
 
     def drawn(self, seed: int) -> Graph:
         """The network; where decisions are open, that of a genotype drawn with this seed."""
         graph = self.graph
-        return graph if graph.settled else specialise(graph, sample(graph, Random(seed)))
+        return network(graph) if graph.settled else network(graph, sample(graph, Random(seed)))
 
     @property
     def network(self) -> Graph:
         """The network. Raises FusegraphError E411 where decisions are open."""
         graph = self.graph
         if graph.settled:
-            return graph
+            return network(graph)
         shown = ", ".join(f"`{key}`" for key in list(graph.decisions)[:3])
         more = len(graph.decisions) - 3
         raise problem(

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ..backends.torch import Network, lower
-from ..compiler.specialise import specialise
+from ..compiler.pipeline import network as network_of
 from ..ir.dsl import Program, format_genotype
 from ..ir.genotype import Genotype
 from ..ir.graph import Graph
@@ -101,7 +101,7 @@ def finish_network(
     text = genotype_text(prepared.trained, genotype, folder)
     write_file(folder.best, text)
     program, settings = prepared.trained, prepared.task.settings
-    network = program.graph if genotype is None else specialise(program.graph, genotype)
+    network = network_of(program.graph, genotype)
     module = lower(network)
     module.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
     folder.write(folder.preprocessing, preprocessing_of(prepared, network))
