@@ -47,6 +47,7 @@ class Sized:
     caption: str
     chips: tuple[PlacedChip, ...] = ()
     asks: Sized | None = None
+    after: tuple[tuple[Run, ...], ...] = ()
 
 
 def run_width(run: Run) -> float:
@@ -71,9 +72,12 @@ def sized(box: Box, arriving: int) -> Sized:
     if box.asks is not None:
         own, asks = sized(replace(box, asks=None), arriving), sized(box.asks, 0)
         width = max(own.width, asks.width + 2 * ASKS_MARGIN)
+        after = _wrapped(box.after)
+        width = max([width, *[line_width(line) + 2 * PAD_X for line in after]])
         asks = replace(asks, width=width - 2 * ASKS_MARGIN)
         height = own.height + asks.height + ASKS_MARGIN - 2.0
-        return replace(own, width=width, height=height, asks=asks)
+        height += LINE * len(after) + (2.0 if after else 0.0)
+        return replace(own, width=width, height=height, asks=asks, after=after)
     lines = _wrapped(box.parts)
     caption = fit(box.caption, SMALL_SIZE, _WIDEST_CAPTION)
     widest = max([line_width(line) for line in lines], default=0.0)

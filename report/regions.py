@@ -199,12 +199,29 @@ class _Region:
             chain = self.chain_of[node]
             if node is not chain[-1]:
                 return
-            self.place.update(dict.fromkeys(chain, index))
             parts = tuple([tuple(op_runs(member, self.taken)) for member in chain])
             tip = "\n".join(tooltip(member, self.taken) for member in chain)
             caption = _shape_caption(node, self.taken)
             is_open = any(run.style == "open" for runs in parts for run in runs)
+            before = self._box_that_goes_on(chain)
+            if before is not None:
+                self.place.update(dict.fromkeys(chain, before))
+                box = self.boxes[before]
+                tip = f"{box.tooltip}\n{tip}"
+                self.boxes[before] = replace(box, after=parts, caption=caption, tooltip=tip)
+                return
+            self.place.update(dict.fromkeys(chain, index))
             self.boxes.append(Box("op", parts, caption, tip, open=is_open, state=self._life(node)))
+
+    def _box_that_goes_on(self, chain: Sequence[Node]) -> int | None:
+        """The box whose choice only this chain of cheap ops uses."""
+        before, *more = dict.fromkeys(chain[0].inputs) or [chain[0]]
+        pill = self.pill_of.get(before)
+        if more or pill is None or len(pill.nodes) > 1 or self.users[before] != [chain[0]]:
+            return None
+        place = self.place[before]
+        cheap = all(node.op.macs is None and node.op.weights is None for node in chain)
+        return place if cheap and self.boxes[place].asks is not None else None
 
     def _chain_that_asks(self, pill: Pill) -> int | None:
         """The box of a chain whose value only the chips of this choice use."""

@@ -24,7 +24,10 @@ class Chip:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """One thing in the picture. `parts` are the ops of a chain, `asks` a choice that ends it."""
+    """One thing in the picture. `parts` are the ops of a chain.
+
+    `asks` is a choice that ends the chain, and `after` are cheap ops behind it.
+    """
 
     kind: Kind
     parts: tuple[tuple[Run, ...], ...]
@@ -36,6 +39,7 @@ class Box:
     state: State = "plain"
     inner: Scene | None = None
     asks: Box | None = None
+    after: tuple[tuple[Run, ...], ...] = ()
 
     @property
     def text(self) -> str:

@@ -21,6 +21,7 @@ from .boxes import (
     HEADER,
     LINE,
     PAD_X,
+    Sized,
     line_width,
 )
 from .labels import Run
@@ -203,7 +204,7 @@ def _write_box(placed: PlacedBox, out: list[str]) -> None:
         parts.append(_chips(placed))
     else:
         block = LINE * len(size.lines) + (CAPTION if size.caption else 0.0)
-        own = size.height - (size.asks.height + ASKS_MARGIN if size.asks else 0.0)
+        own = size.height - _below(size)
         baseline = y + (own - block) / 2 + 12.0
         middle = x + size.width / 2
         for line in size.lines:
@@ -221,8 +222,19 @@ def _write_box(placed: PlacedBox, out: list[str]) -> None:
             )
     out.append(_group(box, "".join(parts)))
     if box.asks is not None and size.asks is not None:
-        top = y + size.height - size.asks.height - ASKS_MARGIN
+        top = y + size.height - _below(size)
+        for place, line in enumerate(size.after):
+            at = top + size.asks.height + 15.0 + place * LINE
+            out.append(_text(line, x + size.width / 2, at))
         _write_box(PlacedBox(box.asks, x + ASKS_MARGIN, top, size.asks, None), out)
+
+
+def _below(size: Sized) -> float:
+    """The height of the choice in a box and of what comes after it."""
+    if size.asks is None:
+        return 0.0
+    after = LINE * len(size.after) + (2.0 if size.after else 0.0)
+    return size.asks.height + ASKS_MARGIN + after
 
 
 def _bar(placed: PlacedBox) -> str:

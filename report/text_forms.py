@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ..ir.decisions import Setting
 from ..ir.graph import Graph
+from .labels import text_of_runs
 from .scene import Box, Scene
 from .svg import Expand, picture_of
 from .text import clean
@@ -68,6 +69,7 @@ def _words(box: Box) -> list[str]:
         words.append(" | ".join(chip.text for chip in box.chips))
     if box.asks is not None:
         words += _words(box.asks)
+        words += [" · ".join(text_of_runs(list(runs)) for runs in box.after)] if box.after else []
     return words or ["•"]
 
 

@@ -193,6 +193,16 @@ def test_candidates_that_are_small_functions_are_chips() -> None:
     assert [[chip.text for chip in box.chips] for box in asked] == [["relu", "sigmoid"]] * 2
 
 
+def test_cheap_ops_after_a_choice_stay_in_its_box() -> None:
+    text = SPACE.replace("h[1] = ?act", "h[1] = dropout(?act").replace(
+        "?y of audio[*]), out=W))\n", "?y of audio[*]), out=W)), p=0.5)\n", 1
+    )
+    boxes = picture_of(loads(text).graph).boxes
+    after = ["".join(run.text for run in runs) for box in boxes for runs in box.after]
+    assert after == ["dropout"]
+    assert any(line == "dropout" for line in words(draw(loads(text).graph)))
+
+
 def test_layers_that_a_depth_chooses_between_keep_their_boxes() -> None:
     layers = NETWORK.replace(
         "linear(relu(linear(concat(image, audio), out=24)), out=10)", "?depth of h[*]"
