@@ -22,7 +22,7 @@ from fusegraph.compiler.cost import cost
 from fusegraph.ir.cells import expand
 from fusegraph.ir.decisions import OneOf
 from fusegraph.ir.diagnostics import FusegraphError, explain
-from fusegraph.ir.dims import symbol
+from fusegraph.ir.dims import bind, call, divide, symbol
 from fusegraph.ir.graph import Graph, choice, graph, input_node
 from fusegraph.ir.types import tensor
 from torch_backend_networks import (
@@ -131,6 +131,50 @@ def test_named_sizes_are_read_from_the_inputs() -> None:
     assert _tensor(found).shape == (6, 2, 3)
 
 
+SIZES_AS_CODE = [
+    (T + N - 1, 8),
+    (2 * T * N, 36),
+    (T // 4, 1),
+    ((T + 1) % 4 + 1, 4),
+    (divide(T * (T + 1), 2), 21),
+    (divide(T, 4) * 8, 12),
+    (divide(T, 4) + divide(N, 2), 3),
+    (call("ceil", divide(T, 4)), 2),
+    (call("floor", divide(T, 4)), 1),
+    (call("round", divide(T, 4)), 2),
+    (call("round8", T * 2.25), 16),
+    (call("sqrt", T + 3), 3),
+    (call("pow", T - 4, N), 8),
+    (call("min", T, 4), 4),
+    (call("max", T, 4 * N), 12),
+    (call("abs", N - T), 3),
+    (call("ceil", call("div", T * 5, N + 1)) // 3, 2),
+]
+
+
+@pytest.mark.parametrize(("size", "value"), SIZES_AS_CODE, ids=lambda case: str(case))
+def test_arithmetic_of_named_sizes_becomes_python(size: Any, value: int) -> None:
+    x = input_node("x", f32(N, T))
+    network = net(
+        op("concat", op("reshape", x, shape=(N * T, 1)), op("zeros", shape=(size, 1)), axis=0)
+    )
+    assert _tensor(lower(network).run(batch_for(network))).shape == (18 + value, 1)
+    assert bind(size, SIZES) == value
+
+
+def test_variables_of_one_paragraph_leave_those_of_others_alone() -> None:
+    x = input_node("x", f32(N, 4))
+    first = op("linear", x, out=4, key="a.linear")
+    second = op("relu", op("linear", first, out=4, key="b.linear"))
+    module = lower(net({"linear": first, "relu": second, "concat": op("concat", first, second)}))
+    found = module.run(batch_for(module.graph))
+    assert isinstance(found, dict)
+    torch.testing.assert_close(found["concat"], torch.cat((found["linear"], found["relu"]), 1))
+    torch.testing.assert_close(
+        found["linear"], module.get_submodule("a.linear")(batch_for(module.graph)["x"])
+    )
+
+
 def test_one_module_serves_every_size_of_the_batch() -> None:
     module = lower(bm_nas(), seed=0).eval()
     big = batch_for(module.graph, sizes={"N": 7})
@@ -190,6 +234,7 @@ HOSTILE_KEYS = [
     "keys", "lambda", "class", "self", "_modules", "__class__", "__init__", "esc_a", "esc_esc__a",
     "a b", "a\nimport os", '"""', "a.b", "a[1]", "a[01]", "a.1", "a[-1]", "a_1", "naïve", "名",
     "1", "", "a..b", "a[1", "h['x']", "{x}", "\\", "x" * 300,
+    "a b!", "a_20_b!",
 ]  # fmt: skip
 
 
@@ -316,6 +361,7 @@ def test_seed_fixes_the_start_and_leaves_the_generator_alone() -> None:
     before = torch.get_rng_state()
     first, again, other = (lower(bm_nas(), seed=seed).state_dict() for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
+    assert not torch.equal(first["c.1.s.2.linear.weight"], first["c.2.s.2.linear.weight"])
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["logits.linear.weight"], other["logits.linear.weight"])
 

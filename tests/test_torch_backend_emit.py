@@ -122,7 +122,7 @@ def test_long_lines_are_broken_as_the_formatter_does(long: int, tmp_path: Path) 
         "summed": op("sum", *xs[:8]),
         "folded": op("sum", *xs),
         "shaped": op("reshape", op("concat", *xs), shape=(N, long, 2, T)),
-        "layer" * 8: op("conv", xs[0], out=3, kernel=5, pad=((3, 1),), key="layer.conv" * 4),
+        "layer" * 8: op("conv", xs[0], out=3, kernel=5, pad=((3, 1),), key="layer.conv" * 5),
         "x" * 40: op("div", xs[0], xs[-1]),
     }
     text = emit(net(outputs, "long"))
