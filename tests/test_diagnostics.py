@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from repository import PACKAGES_IN_ORDER, ROOT
 
 from fusegraph.compiler.count import count
 from fusegraph.compiler.explore import sample
@@ -33,6 +32,7 @@ from fusegraph.ir.diagnostics import (
 )
 from fusegraph.ir.dsl import load, load_genotype
 from fusegraph.ir.dsl.flat import parse_graph
+from repository import PACKAGES_IN_ORDER, ROOT
 
 GOLDEN = ROOT / "tests" / "diagnostics"
 OURS = ("ir", "compiler")

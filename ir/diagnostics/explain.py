@@ -1,4 +1,4 @@
-"""The pages behind the codes: `pages/E302.md` and its like are the registry of what can go wrong."""
+"""The pages behind the codes: `pages/E302.md` and its like say all that can go wrong."""
 
 from __future__ import annotations
 

@@ -97,9 +97,7 @@ class FusegraphError(Exception):
 
     def __init__(self, diagnostics: Iterable[Diagnostic] | Diagnostic) -> None:
         found = [diagnostics] if isinstance(diagnostics, Diagnostic) else list(diagnostics)
-        self.diagnostics: tuple[Diagnostic, ...] = tuple(
-            sorted(dict.fromkeys(found), key=_order)
-        )
+        self.diagnostics: tuple[Diagnostic, ...] = tuple(sorted(dict.fromkeys(found), key=_order))
         super().__init__(
             "\n".join(
                 f"{d.where + ': ' if d.where else ''}error[{d.code}]: {d.message}"

@@ -49,9 +49,7 @@ def _shown(line: str, cut: int) -> str:
     return f"{text}…" if cut + _WIDEST < len(line) else text
 
 
-def _snippet(
-    diagnostic: Diagnostic, lines: Callable[[str], list[str]], digits: int
-) -> list[str]:
+def _snippet(diagnostic: Diagnostic, lines: Callable[[str], list[str]], digits: int) -> list[str]:
     """The marked lines in the order of the file, the primary one marked with carets."""
     assert diagnostic.span is not None
     primary = diagnostic.span
@@ -79,9 +77,7 @@ def _snippet(
     return out
 
 
-def render(
-    diagnostics: Iterable[Diagnostic], sources: Mapping[str, str] | None = None
-) -> str:
+def render(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str] | None = None) -> str:
     """The diagnostics as a person reads them. `sources` holds texts that are not on disk."""
     cache: dict[str, list[str]] = {}
 

@@ -12,18 +12,11 @@ from ..dims import call as call_scalar
 from ..graph import Node, build, choice
 from ..ops import Misfit, Op
 from . import syntax as s
+from .arithmetic import SCALAR_FUNCTIONS, computed
 from .composites import apply_cell
 from .context import Elaboration, Problem, problem, unknown
-from .expressions import (
-    SCALAR_FUNCTIONS,
-    Place,
-    computed,
-    evaluate,
-    is_static,
-    kind_of,
-    spread,
-    tensor_of,
-)
+from .expressions import Place, evaluate, spread
+from .kinds import is_static, kind_of, tensor_of
 from .misfits import in_written_order, misfit_problem
 from .values import CellDef, OpChoice, OpRef, Scope
 

@@ -12,7 +12,8 @@ from ..ops.base import require_equal, require_positive
 from ..types import DTYPES, Type, tensor
 from . import syntax as s
 from .context import DEEPEST_CELLS, Elaboration, Problem, problem, unknown
-from .expressions import Place, evaluate, is_static, kind_of, static_of
+from .expressions import Place, evaluate
+from .kinds import is_static, kind_of, static_of
 from .misfits import Mend, mended, misfit_problem, open_misfit
 from .values import CellDef, Family, OpChoice, OpRef, Scope
 
@@ -28,6 +29,7 @@ def apply_cell(
     key: str,
     tree: s.Call,
 ) -> Node:
+    """The composite as a node: its boundary checked, its body elaborated under `key`."""
     written = definition.tree
     if any(outer is written for outer, _ in world.calls):
         raise problem(
@@ -103,9 +105,7 @@ def _operands(
         else:
             actual.append([])
         if not actual[-1]:
-            signature = ", ".join(
-                f"{o.name.id}[*]" if o.variadic else o.name.id for o in operands
-            )
+            signature = ", ".join(f"{o.name.id}[*]" if o.variadic else o.name.id for o in operands)
             raise problem(
                 "E205",
                 f"`{definition.name}` is not given its operand `{name}`",

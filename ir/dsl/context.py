@@ -70,6 +70,7 @@ class Elaboration:
             raise FusegraphError(self.diagnostics)
 
     def count_statement(self, span: Span) -> None:
+        """One more statement or turn of a loop. Raises FusegraphError (E501) at the limit."""
         self.statements += 1
         if self.statements > MOST_STATEMENTS:
             raise FusegraphError(
@@ -95,6 +96,7 @@ class Elaboration:
         return free
 
     def note_span(self, node: Node, span: Span) -> None:
+        """Where the node is made; the first place counts."""
         self.spans.setdefault(node, span)
 
     def call_causes(self) -> tuple[Label, ...]:

@@ -12,16 +12,8 @@ from ..graph import Node, choice, maybe
 from ..ops import Misfit
 from . import syntax as s
 from .context import Candidate, Elaboration, problem
-from .expressions import (
-    Place,
-    bounds,
-    evaluate,
-    is_static,
-    kind_of,
-    needs_index,
-    spread,
-    whole_of,
-)
+from .expressions import Place, bounds, evaluate, spread
+from .kinds import is_static, kind_of, needs_index, whole_of
 from .misfits import kinds_problem, misfit_problem
 from .values import Family, Many, OpChoice, OpRef, Scope
 
@@ -134,7 +126,8 @@ def _common_kind(tree: s.Decide, values: tuple[Any, ...], labels: tuple[str, ...
                 "E210",
                 f"the candidates of `?{tree.name.id}` are not of one kind",
                 tree.source,
-                f"`{label}` is {what}" + (f", `{labels[0]}` is {kind_of(values[0])}" if kind else ""),
+                f"`{label}` is {what}"
+                + (f", `{labels[0]}` is {kind_of(values[0])}" if kind else ""),
                 help="offer numbers, ops or tensors, not a mixture",
             )
     return kinds[0]
@@ -193,9 +186,7 @@ def _one(
     return _choice(world, decision, 0, tree)
 
 
-def _choice(
-    world: Elaboration, decision: Decision, slot: int, tree: s.Decide
-) -> Node:
+def _choice(world: Elaboration, decision: Decision, slot: int, tree: s.Decide) -> Node:
     candidates = world.candidates[decision.key]
     try:
         node = choice(decision, slot, [candidate.value for candidate in candidates])
@@ -217,7 +208,8 @@ def _several(
 ) -> Any:
     labels = tuple([candidate.label for candidate in candidates])
     values = tuple([candidate.value for candidate in candidates])
-    assert tree.take is not None and not isinstance(tree.take, str)
+    assert tree.take is not None
+    assert not isinstance(tree.take, str)
     take = whole_of(evaluate(world, tree.take, scope, place.inner), tree.take)
     if take < 1 or (take > len(values) and not tree.repeats):
         raise problem(
@@ -231,8 +223,7 @@ def _several(
     key = _key(place, tree.name.id)
     decision = _register(world, KOf(key, labels, take, tree.repeats), tree, candidates)
     items = [
-        (f"{tree.name.id}.{slot}", _choice(world, decision, slot, tree))
-        for slot in range(take)
+        (f"{tree.name.id}.{slot}", _choice(world, decision, slot, tree)) for slot in range(take)
     ]
     return Many(tuple(items))
 

@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import Any
 
-from ..decisions import Setting
-from ..diagnostics import Edit, Label
-from ..dims import (
-    Call,
-    Expr,
-    Static,
-    assignments,
-    atoms,
-    bounded,
-    call,
-    divide,
-    floordiv,
-    mod,
-    pretty,
-    settle,
-)
-from ..graph import Node, build
-from ..ops import PRIMITIVES, Misfit
+from ..diagnostics import Label
+from ..ops import PRIMITIVES
 from . import syntax as s
+from .arithmetic import SCALAR_FUNCTIONS, combined, negated, number
 from .context import Elaboration, Problem, Silent, problem, unknown
-from .misfits import in_written_order, misfit_problem
-from .values import POISON, CellDef, Family, Many, OpChoice, OpRef, Scope
+from .kinds import kind_of, needs_index, whole_of
+from .values import POISON, CellDef, Family, Many, OpRef, Scope
 
-SCALAR_FUNCTIONS = {"sqrt": 1, "ceil": 1, "floor": 1, "round": 1, "round8": 1, "abs": 1, "min": 0, "max": 0}  # fmt: skip
-"""Functions of static numbers, with how many they take; 0 for any number."""
 CONSTANTS = {"true": True, "false": False}
-LONGEST_NUMBER = 80
-"""Characters of a literal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +26,7 @@ class Place:
 
     @property
     def inner(self) -> Place:
+        """The place of a part of the expression."""
         return replace(self, top=False, label="")
 
     def key(self, name: str) -> str:
@@ -56,27 +36,6 @@ class Place:
         if self.top or not self.target:
             return self.target or name
         return f"{self.target}.{name}"
-
-
-def kind_of(value: Any) -> str:
-    """What a value is, for messages."""
-    if isinstance(value, bool):
-        return "true or false"
-    if isinstance(value, (int, float, Fraction, Expr)):
-        return f"the number {pretty(value)}"
-    if isinstance(value, Node):
-        return f"a tensor {value.type.pretty}"
-    if isinstance(value, (OpRef, OpChoice)):
-        return "an op that waits for its inputs"
-    if isinstance(value, Family):
-        return f"the family `{value.label}`"
-    if isinstance(value, Many):
-        return "several values"
-    return "a tuple" if isinstance(value, tuple) else "a text"
-
-
-def is_static(value: Any) -> bool:
-    return isinstance(value, (int, float, Fraction, Expr)) and not isinstance(value, bool)
 
 
 def evaluate(world: Elaboration, tree: s.Expression, scope: Scope, place: Place) -> Any:
@@ -95,9 +54,11 @@ def evaluate(world: Elaboration, tree: s.Expression, scope: Scope, place: Place)
         case s.Index():
             return _index(world, tree, scope)
         case s.Negative(value=value):
-            return _negative(world, evaluate(world, value, scope, place.inner), tree)
+            return negated(evaluate(world, value, scope, place.inner), tree)
         case s.Binary():
-            return _binary(world, tree, scope, place)
+            left = evaluate(world, tree.left, scope, place.inner)
+            right = evaluate(world, tree.right, scope, place.inner)
+            return combined(world, tree, left, right)
         case s.Call():
             from .calls import evaluate_call
 
@@ -106,20 +67,6 @@ def evaluate(world: Elaboration, tree: s.Expression, scope: Scope, place: Place)
             from .deciding import decide
 
             return decide(world, tree, scope, place)
-
-
-def number(text: str, tree: s.Tree) -> Static:
-    """A literal: whole, or an exact fraction, so that `2.25 * 96` is whole again."""
-    exponent = text.lower().partition("e")[2]
-    if len(text) > LONGEST_NUMBER or (exponent and abs(int(exponent)) > LONGEST_NUMBER):
-        raise problem(
-            "E501", "this number is too large or too exact", tree,
-            help=f"numbers have at most {LONGEST_NUMBER} digits",
-        )  # fmt: skip
-    if text.isdigit():
-        return int(text)
-    exact = Fraction(text)
-    return exact.numerator if exact.denominator == 1 else exact
 
 
 def spread(
@@ -138,19 +85,6 @@ def spread(
     return values
 
 
-def needs_index(family: Family, tree: s.Tree) -> Problem:
-    """`h` where `h[1]` or `h[*]` was meant (E206)."""
-    whole = f"{s.unparse(tree)}[*]"
-    return problem(
-        "E206",
-        f"`{family.label}` is a family and needs an index",
-        tree,
-        "one member, or all of them?",
-        help=f"write `{whole}` for all of them",
-        edit=Edit(tree.span, whole),
-    )
-
-
 def label_of(tree: s.Expression, scope: Scope) -> str:
     """What a genotype calls this candidate: as written, with indices evaluated."""
     if isinstance(tree, s.Index) and not isinstance(tree.selector, (s.All, s.Below, s.Interval)):
@@ -161,49 +95,6 @@ def label_of(tree: s.Expression, scope: Scope) -> str:
         if isinstance(index, int):
             return f"{label_of(tree.base, scope)}[{index}]"
     return s.unparse(tree)
-
-
-def tensor_of(value: Any, tree: s.Tree) -> Node:
-    """The value as a tensor. Raises Problem (E210) where it is something else."""
-    if isinstance(value, Node):
-        return value
-    if isinstance(value, Family):
-        raise needs_index(value, tree)
-    help = "write a name that stands for a tensor"
-    if isinstance(value, Many):
-        help = "join them first, for example with `concat` or `sum`"
-    elif isinstance(value, (OpRef, OpChoice)):
-        help = "give the op its inputs in parentheses"
-    elif is_static(value):
-        help = "numbers are given by name, as attributes: `axis=1`"
-    raise problem("E210", f"a tensor is needed here, not {kind_of(value)}", tree, help=help)
-
-
-def static_of(value: Any, tree: s.Tree) -> Static:
-    """The value as a static number. Raises Problem (E210) where it is something else."""
-    if is_static(value):
-        return value
-    raise problem(
-        "E210",
-        f"a number is needed here, not {kind_of(value)}",
-        tree,
-        help="sizes come from constants, `dim`, `let` and attributes",
-    )
-
-
-def whole_of(value: Any, tree: s.Tree) -> int:
-    """The value as a known whole number, for indices and loops."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    what = f"not {kind_of(value)}"
-    if isinstance(value, Expr):
-        what = f"and this is open: {pretty(value)}" if value.open else f"and `{value}` is a name"
-    raise problem(
-        "E210",
-        f"a known whole number is needed here, {what}",
-        tree,
-        help="indices and bounds of loops cannot be open",
-    )
 
 
 # ── names and indices ────────────────────────────────────────────────────────────────────────────
@@ -320,109 +211,3 @@ def _item(world: Elaboration, tree: s.Index, items: tuple[Any, ...], scope: Scop
             help=f"indices run from 1 to {len(items)}",
         )
     return items[index - 1]
-
-
-# ── arithmetic ───────────────────────────────────────────────────────────────────────────────────
-
-
-_STATIC: dict[str, Callable[[Any, Any], Static]] = {
-    "+": lambda a, b: a + b,
-    "-": lambda a, b: a - b,
-    "*": lambda a, b: a * b,
-    "/": divide,
-    "//": floordiv,
-    "%": mod,
-    "**": lambda a, b: call("pow", a, b),
-}
-_TENSOR = {"+": "sum", "-": "sub", "*": "mul", "/": "div"}
-
-
-def computed(world: Elaboration, compute: Callable[[], Static], tree: s.Expression) -> Static:
-    """What `compute` gives, which must have a value under every setting of the decisions in it.
-
-    Raises Problem: E210 where there is no value, E501 where it is too large, E505 where too many
-    decisions meet to tell.
-    """
-    settings: dict[str, Setting] = {}
-    try:
-        value = compute()
-        if not isinstance(value, Expr):
-            return bounded(value)
-        if value.open and _may_be_undefined(value):
-            joint = assignments([value])
-            if joint is None:
-                raise problem(
-                    "E505",
-                    f"too many decisions meet in `{s.unparse(tree)}` to check that it has a value",
-                    tree,
-                    help="open fewer of these numbers",
-                )
-            for settings in joint:
-                settle(value, settings)
-        return value
-    except OverflowError as error:
-        raise problem(
-            "E501",
-            f"`{s.unparse(tree)}` is too large: {error}",
-            tree,
-            help="keep numbers below 2 ** 256, and expressions short",
-        ) from None
-    except (ArithmeticError, ValueError):
-        where = [f"{key} = {world.decisions[key].format(at)}" for key, at in settings.items()]
-        raise problem(
-            "E210",
-            f"`{s.unparse(tree)}` has no value" + (f" where {', '.join(where)}" if where else ""),
-            tree,
-            help="divide by something else than zero, and take no root of a negative number",
-        ) from None
-
-
-def _may_be_undefined(value: Expr) -> bool:
-    partial = ("div", "floordiv", "mod", "pow", "sqrt")
-    return any(isinstance(atom, Call) and atom.name in partial for atom in atoms(value))
-
-
-def _negative(world: Elaboration, value: Any, tree: s.Negative) -> Any:
-    if isinstance(value, Node):
-        return build(PRIMITIVES["scale"], [value], {"by": -1})
-    return -static_of(value, tree.value)
-
-
-def _binary(world: Elaboration, tree: s.Binary, scope: Scope, place: Place) -> Any:
-    left = evaluate(world, tree.left, scope, place.inner)
-    right = evaluate(world, tree.right, scope, place.inner)
-    if not isinstance(left, Node) and not isinstance(right, Node):
-        a, b = static_of(left, tree.left), static_of(right, tree.right)
-        return computed(world, lambda: _STATIC[tree.operator](a, b), tree)
-    try:
-        return _tensor_arithmetic(tree, left, right)
-    except Misfit as misfit:
-        inputs = [value for value in (left, right) if isinstance(value, Node)]
-        if len(inputs) == 2 and tree.operator in _TENSOR:
-            misfit = in_written_order(PRIMITIVES[_TENSOR[tree.operator]], inputs, misfit)
-        raise misfit_problem(world, misfit, tree.operator, tree.span, inputs) from None
-
-
-def _tensor_arithmetic(tree: s.Binary, left: Any, right: Any) -> Node:
-    operator = tree.operator
-    if isinstance(left, Node) and isinstance(right, Node) and operator in _TENSOR:
-        return build(PRIMITIVES[_TENSOR[operator]], [left, right])
-    if isinstance(left, Node) and is_static(right):
-        if operator in "*/":
-            return build(PRIMITIVES["scale"], [left], {"by": right if operator == "*" else divide(1, right)})
-        if operator in "+-":
-            return build(PRIMITIVES["shift"], [left], {"by": right if operator == "+" else -right})
-    if isinstance(right, Node) and is_static(left):
-        if operator == "*":
-            return build(PRIMITIVES["scale"], [right], {"by": left})
-        if operator == "+":
-            return build(PRIMITIVES["shift"], [right], {"by": left})
-        if operator == "-":
-            negative = build(PRIMITIVES["scale"], [right], {"by": -1})
-            return build(PRIMITIVES["shift"], [negative], {"by": left})
-    raise problem(
-        "E210",
-        f"`{operator}` does not take {kind_of(left)} and {kind_of(right)}",
-        tree,
-        help="tensors take `+ - * /` with each other, and with numbers on the right",
-    )

@@ -64,7 +64,7 @@ def _genotype_tree(tree: s.File, file: str) -> s.GenotypeTree:
             code="E207",
             message="there is no genotype in this file",
             span=Span(file, 1, 1, 1, 2),
-            help='write `genotype of "space.fuse" { … }` entries, or give the space where a space is asked for',
+            help='begin with `genotype of "space.fuse"`, or use a command that takes a space',
         )
     )
 
@@ -94,9 +94,12 @@ def _read(tree: s.GenotypeTree, program: Program) -> Genotype:
         elif key in settings:
             errors.append(
                 Diagnostic(
-                    code="E406", message=f"`{key}` is settled twice", span=entry.span,
-                    causes=(Label(spans[key], "first here"),), help="keep one of the lines",
-                )  # fmt: skip
+                    code="E406",
+                    message=f"`{key}` is settled twice",
+                    span=entry.span,
+                    causes=(Label(spans[key], "first here"),),
+                    help="keep one of the lines",
+                )
             )
         else:
             spans[key] = entry.span
@@ -110,9 +113,7 @@ def _read(tree: s.GenotypeTree, program: Program) -> Genotype:
     return _completed(tree, program, settings, spans)
 
 
-def _unknown_decision(
-    key: str, entry: s.Entry, program: Program, written: set[str]
-) -> Diagnostic:
+def _unknown_decision(key: str, entry: s.Entry, program: Program, written: set[str]) -> Diagnostic:
     close = nearest(key, program.graph.decisions.keys() - written)
     scope = key.removesuffix(entry.path.text)
     edit = None
@@ -193,7 +194,10 @@ def _other_space(tree: s.GenotypeTree, pin: s.String, program: Program) -> Diagn
 
 
 def _completed(
-    tree: s.GenotypeTree, program: Program, settings: Mapping[str, Setting], spans: Mapping[str, Span]
+    tree: s.GenotypeTree,
+    program: Program,
+    settings: Mapping[str, Setting],
+    spans: Mapping[str, Span],
 ) -> Genotype:
     """Exactly the decisions that are reached: none missing (E405), none too many (E408)."""
     from ..reach import walk

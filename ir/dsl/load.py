@@ -131,7 +131,9 @@ class Library:
 
 def _standard() -> list[str]:
     folder = files("fusegraph.ir").joinpath("std")
-    return [f"std/{p.name.removesuffix('.fuse')}" for p in folder.iterdir() if p.name.endswith(".fuse")]
+    return [
+        f"std/{p.name.removesuffix('.fuse')}" for p in folder.iterdir() if p.name.endswith(".fuse")
+    ]
 
 
 def file_scope(tree: s.File, file: str, library: Library) -> Scope:
@@ -145,9 +147,12 @@ def file_scope(tree: s.File, file: str, library: Library) -> Scope:
                 if found is None:
                     known = list(theirs.values)
                     raise unknown(
-                        "E203", f'"{item.path.value}" has no cell `{name.id}`', name, known,
+                        "E203",
+                        f'"{item.path.value}" has no cell `{name.id}`',
+                        name,
+                        known,
                         f"it has {', '.join(sorted(known))}",
-                    )  # fmt: skip
+                    )
                 _define_once(scope, name, found)
         elif isinstance(item, s.CellTree):
             _define_once(scope, item.name, CellDef(item, scope))
@@ -174,23 +179,35 @@ def read_source(path: str | Path) -> str:
         if not Path(path).is_file():
             reason = "it is no file" if Path(path).exists() else "there is no such file"
             raise FusegraphError(
-                Diagnostic(code="E106", message=f"cannot read the file: {reason}", place=str(path), help="check the path")
-            )  # fmt: skip
+                Diagnostic(
+                    code="E106",
+                    message=f"cannot read the file: {reason}",
+                    place=str(path),
+                    help="check the path",
+                )
+            )
         if Path(path).stat().st_size > 4 * LONGEST_FILE:
             raise FusegraphError(
                 Diagnostic(
-                    code="E103", message=f"the file has more than {LONGEST_FILE} characters",
-                    place=str(path), help="split it with `use`, or write parts with `for`",
+                    code="E103",
+                    message=f"the file has more than {LONGEST_FILE} characters",
+                    place=str(path),
+                    help="split it with `use`, or write parts with `for`",
                 )
-            )  # fmt: skip
+            )
         return Path(path).read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         if isinstance(error, UnicodeDecodeError):
             raise _not_text(path, error) from None
         reason = getattr(error, "strerror", None) or "this is no path"
         raise FusegraphError(
-            Diagnostic(code="E106", message=f"cannot read the file: {reason.lower()}", place=str(path), help="check the path")
-        ) from None  # fmt: skip
+            Diagnostic(
+                code="E106",
+                message=f"cannot read the file: {reason.lower()}",
+                place=str(path),
+                help="check the path",
+            )
+        ) from None
 
 
 def _not_text(path: str | Path, error: UnicodeDecodeError) -> FusegraphError:
@@ -240,14 +257,21 @@ def _program(text: str, file: str, library: Library, overrides: Mapping[str, str
         raise FusegraphError(world.diagnostics) from None
     except RecursionError:
         raise FusegraphError(
-            Diagnostic(code="E104", message="an expression is nested too deep", place=file, help="name its inner parts")
-        ) from None  # fmt: skip
+            Diagnostic(
+                code="E104",
+                message="an expression is nested too deep",
+                place=file,
+                help="name its inner parts",
+            )
+        ) from None
     if not world.outputs and not world.diagnostics:
         world.diagnostics.append(
             Diagnostic(
-                code="E207", message=f"`{space.name.id}` has no output", span=space.name.span,
+                code="E207",
+                message=f"`{space.name.id}` has no output",
+                span=space.name.span,
                 help="end it with `output name = …`",
-            )  # fmt: skip
+            )
         )
     if not world.diagnostics:
         _check_tied_weights(world)
@@ -280,9 +304,11 @@ def _not_one_space(tree: s.File, spaces: list[s.SpaceTree], file: str) -> Proble
                 help="give the file of the space, or a command that takes a genotype",
             )
     return problem(
-        "E207", "there is no space in this file", Span(file, 1, 1, 1, 2),
+        "E207",
+        "there is no space in this file",
+        Span(file, 1, 1, 1, 2),
         help="write `space name { … }`",
-    )  # fmt: skip
+    )
 
 
 def _override(name: str, text: str) -> Any:

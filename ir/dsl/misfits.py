@@ -111,9 +111,7 @@ def _types_label(inputs: Sequence[Node], blamed: tuple[int, ...]) -> str:
     return f"given {' and '.join(texts)}" if texts else ""
 
 
-def kinds_problem(
-    world: Elaboration, tree: s.Decide, candidates: Sequence[Candidate]
-) -> Problem:
+def kinds_problem(world: Elaboration, tree: s.Decide, candidates: Sequence[Candidate]) -> Problem:
     """Candidates of different dtypes or numbers of axes (E305): the fewer are to blame."""
     groups: dict[tuple[str, int], list[Candidate]] = {}
     for candidate in candidates:
@@ -180,9 +178,7 @@ def open_misfit(
         label=f"{many} of {total} candidates {_failing_text(misfit, mend)}",
         causes=tuple(causes),
         notes=(_count_note(world, misfit),),
-        help=helped
-        or misfit.help
-        or _help_for(blamed, labels),
+        help=helped or misfit.help or _help_for(blamed, labels),
         edit=edit,
     )
 

@@ -39,7 +39,7 @@ def parse(text: str, file: str = "<text>") -> s.File:
         )
     _refuse_deep_nesting(text, file)
     try:
-        tree = _parser().parse(text)
+        tree: lark.Tree[Any] = _parser().parse(text)  # pyright: ignore[reportUnknownMemberType]
     except lark.UnexpectedInput as error:
         raise FusegraphError(syntax_error(error, text, file)) from None
     result = cast("s.File", _built(tree, file))
@@ -99,7 +99,7 @@ def _built(tree: lark.Tree[Any], file: str) -> Any:
     builder = _Builder(file)
     done: dict[int, Any] = {}
     for part in tree.iter_subtrees():
-        children = [done[id(c)] if isinstance(c, lark.Tree) else c for c in part.children]
+        children = [done.get(id(child), child) for child in part.children]
         done[id(part)] = builder.build(part, children)
     return done[id(tree)]
 

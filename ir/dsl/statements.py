@@ -10,7 +10,8 @@ from ..graph import MEASURES, Node, Requirement, input_node
 from . import syntax as s
 from .composites import evaluate_type
 from .context import MOST_STATEMENTS, Elaboration, Problem, Silent, problem
-from .expressions import Place, bounds, evaluate, kind_of, spread, static_of, tensor_of, whole_of
+from .expressions import Place, bounds, evaluate, spread
+from .kinds import kind_of, static_of, tensor_of, whole_of
 from .values import POISON, CellDef, Family, OpRef, Scope
 
 
@@ -41,9 +42,7 @@ def _too_large(statement: s.Statement, error: ArithmeticError) -> Diagnostic:
     )
 
 
-def run_cell_body(
-    world: Elaboration, written: s.CellTree, scope: Scope
-) -> tuple[Node, Span]:
+def run_cell_body(world: Elaboration, written: s.CellTree, scope: Scope) -> tuple[Node, Span]:
     """The tensor that the body returns, and where. Errors inside end the call."""
     _declare_families(written.body, scope)
     for statement in written.body:

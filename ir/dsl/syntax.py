@@ -1,4 +1,4 @@
-"""The syntax tree: what a `.fuse` file says, with the span of everything, before it means anything."""
+"""The syntax tree: what a `.fuse` file says, with its spans, before it means anything."""
 
 from __future__ import annotations
 
@@ -30,16 +30,22 @@ class Tree:
 
 @dataclass(frozen=True, slots=True)
 class Number(Tree):
+    """A literal, as written."""
+
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class String(Tree):
+    """A text in quotes, without them."""
+
     value: str
 
 
 @dataclass(frozen=True, slots=True)
 class Name(Tree):
+    """A name, wherever it stands."""
+
     id: str
 
 
@@ -65,18 +71,24 @@ class Interval(Tree):
 
 @dataclass(frozen=True, slots=True)
 class Index(Tree):
+    """`base[selector]`."""
+
     base: Expression
     selector: Expression | All | Below | Interval
 
 
 @dataclass(frozen=True, slots=True)
 class Keyword(Tree):
+    """`name=value` in a call, or a setting of a genotype."""
+
     name: Name
     value: Expression
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Tree):
+    """`function(arguments, keywords)`."""
+
     function: Expression
     arguments: tuple[Expression, ...]
     keywords: tuple[Keyword, ...]
@@ -84,6 +96,8 @@ class Call(Tree):
 
 @dataclass(frozen=True, slots=True)
 class Binary(Tree):
+    """`left operator right`."""
+
     operator: str
     left: Expression
     right: Expression
@@ -91,6 +105,8 @@ class Binary(Tree):
 
 @dataclass(frozen=True, slots=True)
 class Negative(Tree):
+    """`-value`."""
+
     value: Expression
 
 
@@ -103,6 +119,8 @@ class Group(Tree):
 
 @dataclass(frozen=True, slots=True)
 class Tuple(Tree):
+    """`(a, b)`."""
+
     items: tuple[Expression, ...]
 
 
@@ -132,47 +150,63 @@ Expression = (
 
 @dataclass(frozen=True, slots=True)
 class TypeTree(Tree):
+    """`f32[N, C]`."""
+
     dtype: Name
     sizes: tuple[Expression, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Target(Tree):
+    """What an assignment or an input defines: `h`, `h[i]`."""
+
     name: Name
     indices: tuple[Expression, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Dim(Tree):
+    """`dim N, T`."""
+
     names: tuple[Name, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Let(Tree):
+    """`let name = value`."""
+
     name: Name
     value: Expression
 
 
 @dataclass(frozen=True, slots=True)
 class Share(Tree):
+    """`share name = op(…)`."""
+
     name: Name
     value: Expression
 
 
 @dataclass(frozen=True, slots=True)
 class Input(Tree):
+    """`input target: type`."""
+
     target: Target
     type: TypeTree
 
 
 @dataclass(frozen=True, slots=True)
 class Output(Tree):
+    """`output name = value`."""
+
     name: Name
     value: Expression
 
 
 @dataclass(frozen=True, slots=True)
 class For(Tree):
+    """`for name in values { … }`."""
+
     name: Name
     values: Interval | Candidates
     body: tuple[Statement, ...]
@@ -180,6 +214,8 @@ class For(Tree):
 
 @dataclass(frozen=True, slots=True)
 class Return(Tree):
+    """`return value`."""
+
     value: Expression
 
 
@@ -195,12 +231,16 @@ class Require(Tree):
 
 @dataclass(frozen=True, slots=True)
 class Assign(Tree):
+    """`target = value`."""
+
     target: Target
     value: Expression
 
 
 @dataclass(frozen=True, slots=True)
 class Operand(Tree):
+    """`x: f32[N, C]` or `x[*]` in the head of a cell."""
+
     name: Name
     variadic: bool
     type: TypeTree | None
@@ -208,6 +248,8 @@ class Operand(Tree):
 
 @dataclass(frozen=True, slots=True)
 class Attribute(Tree):
+    """`name: kind = default` in the head of a cell."""
+
     name: Name
     kind: Name
     default: Expression | None
@@ -215,6 +257,8 @@ class Attribute(Tree):
 
 @dataclass(frozen=True, slots=True)
 class CellTree(Tree):
+    """`cell name(operands; attributes) -> result { … }`."""
+
     name: Name
     operands: tuple[Operand, ...]
     attributes: tuple[Attribute, ...]
@@ -224,12 +268,16 @@ class CellTree(Tree):
 
 @dataclass(frozen=True, slots=True)
 class Use(Tree):
+    """`use "path": names`."""
+
     path: String
     names: tuple[Name, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SpaceTree(Tree):
+    """`space name { … }`."""
+
     name: Name
     body: tuple[Statement, ...]
 
@@ -248,23 +296,31 @@ class Path(Tree):
 
 @dataclass(frozen=True, slots=True)
 class Labels(Tree):
+    """`{a, b}` after a decision of a genotype."""
+
     items: tuple[Expression, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry(Tree):
+    """`path = value` in a genotype."""
+
     path: Path
     value: Expression | Labels
 
 
 @dataclass(frozen=True, slots=True)
 class ScopeTree(Tree):
+    """`path { … }` in a genotype."""
+
     path: Path
     entries: tuple[Entry | ScopeTree, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class GenotypeTree(Tree):
+    """`genotype of "space" with settings @ "pin"` and its entries."""
+
     space: String
     settings: tuple[Keyword, ...]
     pin: String | None
@@ -276,6 +332,8 @@ Item = Use | SpaceTree | CellTree | GenotypeTree
 
 @dataclass(frozen=True, slots=True)
 class File(Tree):
+    """A whole file."""
+
     version: Number
     items: tuple[Item, ...]
 

@@ -128,9 +128,7 @@ def syntax_error(error: lark.UnexpectedInput, text: str, file: str) -> Diagnosti
     )
 
 
-def _unknown_character(
-    error: lark.UnexpectedCharacters, text: str, source: _Text
-) -> Diagnostic:
+def _unknown_character(error: lark.UnexpectedCharacters, text: str, source: _Text) -> Diagnostic:
     place = min(cast("int", error.pos_in_stream), len(text) - 1)
     span = source.span(place)
     character = text[place]

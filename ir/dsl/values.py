@@ -21,6 +21,7 @@ class CellDef:
 
     @property
     def name(self) -> str:
+        """As it is called."""
         return self.tree.name.id
 
 
@@ -37,10 +38,12 @@ class OpRef:
 
     @property
     def name(self) -> str:
+        """As it is called."""
         return self.callee.name
 
     @property
     def takes_inputs(self) -> bool:
+        """Whether it waits for inputs; `parameter` and `zeros` have none."""
         if isinstance(self.callee, CellDef):
             return bool(self.callee.tree.operands)
         return bool(self.callee.inputs)
@@ -113,6 +116,7 @@ class Scope:
         return None
 
     def span_of(self, name: str) -> Span | None:
+        """Where the name is defined, here or further out."""
         scope: Scope | None = self
         while scope is not None:
             if name in scope.spans:
@@ -130,6 +134,7 @@ class Scope:
         return None
 
     def names(self) -> set[str]:
+        """All names that are known here."""
         found: set[str] = set()
         scope: Scope | None = self
         while scope is not None:
