@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...ir.graph import Node
@@ -59,9 +58,7 @@ def paragraphs(code: Unfolded, namer: Namer) -> tuple[list[Paragraph], dict[Node
             names[node] = namer.variable(name)
     leaving = [node for node in code.order if last[node] > at[node] and node not in kept]
     for node in leaving:
-        names[node] = namer.variable(
-            _long_name(node, headings[node], code, leaving, found[at[node]])
-        )
+        names[node] = namer.variable(_long_name(node, code, found[at[node]]))
         found[last[node]].dead.append(names[node])
     for paragraph in found:
         local = Namer()
@@ -80,9 +77,8 @@ def _joined(*parts: str) -> str:
     return "_".join(["_".join(path_of(part)) for part in parts if part])
 
 
-def _long_name(
-    node: Node, heading: Heading, code: Unfolded, leaving: Sequence[Node], paragraph: Paragraph
-) -> str:
+def _long_name(node: Node, code: Unfolded, paragraph: Paragraph) -> str:
+    heading = paragraph.heading
     place = code.results.get(node)
     if place is not None:
         return _joined(place.key or place.cell)
