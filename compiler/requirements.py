@@ -45,9 +45,10 @@ def _measures(space: Graph, settings: Mapping[str, Setting]) -> dict[str, Static
         return {}
     network = specialise(space, settings) if not space.settled else space
     total = cost(network)
-    sample = dict.fromkeys(symbols_in(total.activation_bytes) | symbols_in(total.macs), 1)
+    measured = (total.parameters, total.activation_bytes, total.macs)
+    sample = dict.fromkeys({name for value in measured for name in symbols_in(value)}, 1)
     return {
-        "parameters": total.parameters,
+        "parameters": bind(total.parameters, sample),
         "macs": bind(total.macs, sample),
         "flops": 2 * bind(total.macs, sample),
         "activation_bytes": bind(total.activation_bytes, sample),

@@ -118,7 +118,15 @@ class Specialiser:
         there = tuple([i for i in inputs if i is not None])
         attrs = node.attrs
         if node.kernel.is_open:
-            attrs = tuple([_settled_attr(value, settings) for value in attrs])
+            # A settled number takes the form of its attribute, as if it had been written there.
+            attrs = tuple(
+                [
+                    attr.accept(_settled_attr(value, settings))
+                    if isinstance(value, Expr)
+                    else _settled_attr(value, settings)
+                    for attr, value in zip(op.attrs, attrs, strict=True)
+                ]
+            )
         return intern(op, there, attrs, node.key)
 
     def _rebuilt_cell(

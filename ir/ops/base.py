@@ -107,7 +107,10 @@ _KINDS: Mapping[Kind, str] = {
 
 def _int(value: Any) -> Any:
     if isinstance(value, Expr):
-        return value
+        joint = assignments([value]) if value.open else None
+        settled = [settle(value, settings) for settings in joint or ()]
+        whole = all(isinstance(v, Expr) or v == int(v) for v in settled)
+        return value if whole else None
     if isinstance(value, bool) or not isinstance(value, (int, float, Fraction)):
         return None
     return int(value) if value == int(value) else None
