@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
+
 from .cells import expand
 from .graph import Graph, Node
 
@@ -25,7 +26,7 @@ def canonical(graph: Graph) -> str:
     """One line a node: its op, its attributes, the number of its weights, those of its inputs."""
     flat = expand(graph)
     requires = sorted([r.text for r in flat.requires])
-    if any([node.op.commutative and _alike(node) for node in flat.order]):
+    if any(node.op.commutative and _alike(node) for node in flat.order):
         return "\n".join([*_smallest(flat), *requires])
     return "\n".join([*_numbered(flat, flat.order, _in_order), *requires])
 
@@ -43,7 +44,7 @@ def _alike(node: Node) -> bool:
 def _numbered(
     graph: Graph, order: Sequence[Node], inputs_of: Callable[[Node], Sequence[Node]]
 ) -> list[str]:
-    """A line a node. `order` is the depth-first order that visits inputs as `inputs_of` has them."""
+    """A line a node; `order` is the depth-first order that `inputs_of` gives."""
     number: dict[Node, str] = {}
     owner: dict[str, int] = {"": 0}
     names: dict[str, str] = {}
@@ -109,9 +110,7 @@ def _refined(graph: Graph, colours: _Colours) -> dict[Node, bytes]:
             if node.op.commutative:
                 below.sort()
             above = sorted(current[user] + b"%d" % place for user, place in users[node])
-            new[node] = _hash(
-                current[node], b"b", *below, b"a", *above, tied.get(node.key, b"")
-            )
+            new[node] = _hash(current[node], b"b", *below, b"a", *above, tied.get(node.key, b""))
         refined = len(set(new.values()))
         if refined == classes:
             return current

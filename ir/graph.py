@@ -22,7 +22,6 @@ from .ops import CELL, CHOICE, FORMAL, INPUT, MAYBE, Attrs, Misfit, Op, Weight
 from .types import Type
 
 
-
 class Kernel:
     """What follows from an op, its input types and its attributes alone, found once for all.
 
@@ -85,6 +84,7 @@ class Node:
 
     @property
     def attributes(self) -> dict[str, Any]:
+        """The attributes by name."""
         return dict(zip(self.op.names, self.attrs, strict=True))
 
     @property
@@ -144,7 +144,9 @@ def _check_operands(op: Op, types: Sequence[Type]) -> None:
     least = len(op.inputs)
     if op.variadic:
         if len(types) < least:
-            raise Misfit(f"`{op.name}` takes at least {least} inputs, not {len(types)}", code="E205")
+            raise Misfit(
+                f"`{op.name}` takes at least {least} inputs, not {len(types)}", code="E205"
+            )
     elif len(types) != least:
         expected = f"{least} input{'s' if least != 1 else ''}"
         raise Misfit(f"`{op.name}` takes {expected}, not {len(types)}", code="E205")
@@ -336,6 +338,7 @@ class Requirement:
 
     @property
     def text(self) -> str:
+        """As in the language, without the word `require`."""
         return f"{text_of(self.left)} {self.relation} {text_of(self.right)}"
 
 
@@ -361,6 +364,7 @@ class Graph:
 
     @property
     def roots(self) -> tuple[Node, ...]:
+        """The nodes of the outputs."""
         return tuple([node for _, node in self.outputs])
 
     @cached_property

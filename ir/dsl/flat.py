@@ -59,9 +59,7 @@ def print_graph(space: Graph) -> str:
         _print_node(node, numbers, lines, "  ")
     _print_nodes(space.roots, numbers, lines, "  ")
     lines += [f"  require {requirement.text}" for requirement in space.requires]
-    lines += [
-        f"  output {json.dumps(name)} = %{numbers[node]}" for name, node in space.outputs
-    ]
+    lines += [f"  output {json.dumps(name)} = %{numbers[node]}" for name, node in space.outputs]
     return "\n".join([*lines, "}"]) + "\n"
 
 
@@ -128,7 +126,7 @@ def _value_text(value: Any) -> str:
 def parse_graph(text: str, file: str = "<graph>") -> Graph:
     """The graph that the text describes. Raises FusegraphError (E107) where it is none."""
     try:
-        tree = _parser().parse(text)
+        tree = cast("Any", _parser()).parse(text)
         return _Reader().read(tree)
     except lark.UnexpectedInput as error:
         line = max(1, int(getattr(error, "line", 1)))
@@ -170,7 +168,7 @@ class _Reader:
         self.decisions: dict[str, Decision] = {}
         self.symbols: dict[str, Expr] = {}
 
-    def read(self, tree: lark.Tree[Any]) -> Graph:
+    def read(self, tree: Any) -> Graph:
         version, name, *lines = tree.children
         if str(version) != "1":
             raise _Broken(f"version {version} is not known here")
@@ -192,7 +190,7 @@ class _Reader:
                     inputs.append(node)
         return graph(_string(name), inputs, outputs, requires)
 
-    def _decision(self, key: Any, kind: lark.Tree[Any], *labels: Any) -> None:
+    def _decision(self, key: Any, kind: Any, *labels: Any) -> None:
         words = " ".join(map(str, kind.children))
         name, known = _string(key), tuple([_string(label) for label in labels if label is not None])
         if words == "one of":
@@ -208,7 +206,7 @@ class _Reader:
             made = KOf(name, known, int(take), rest == ["of repeats"])
         self.decisions[name] = made
 
-    def _node(self, line: lark.Tree[Any], nodes: dict[str, Node]) -> Node:
+    def _node(self, line: Any, nodes: dict[str, Node]) -> Node:
         if line.data == "whole":
             name, node = self._cell(line, nodes)
         else:
@@ -218,7 +216,7 @@ class _Reader:
         nodes[str(name)] = node
         return node
 
-    def _cell(self, line: lark.Tree[Any], nodes: dict[str, Node]) -> tuple[str, Node]:
+    def _cell(self, line: Any, nodes: dict[str, Node]) -> tuple[str, Node]:
         name, title, refs, attrs, key, *body = line.children
         inner: dict[str, Node] = {}
         formals: list[Node] = []
@@ -231,7 +229,7 @@ class _Reader:
         bound = tuple(self._attrs(attrs).items())
         return name, cell(_string(title), formals, inner[str(body[-1])], inputs, bound, path)
 
-    def _made(self, made: lark.Tree[Any], nodes: dict[str, Node], key: str) -> Node:
+    def _made(self, made: Any, nodes: dict[str, Node], key: str) -> Node:
         parts = made.children
         match made.data:
             case "made_input":
@@ -240,9 +238,7 @@ class _Reader:
                 return formal(_string(parts[0]), self._type(parts[1]))
             case "made_choice":
                 refs, decision, slot = parts
-                return choice(
-                    self.decisions[_string(decision)], int(slot), self._refs(refs, nodes)
-                )
+                return choice(self.decisions[_string(decision)], int(slot), self._refs(refs, nodes))
             case "made_maybe":
                 ref, decision, index = parts
                 return maybe(self.decisions[_string(decision)], int(index), nodes[str(ref)])
@@ -253,15 +249,15 @@ class _Reader:
                     raise _Broken(f"`{name}` {'needs a' if op.keyed else 'has no'} key")
                 return build(op, self._refs(refs, nodes), self._attrs(attrs), key)
 
-    def _refs(self, refs: lark.Tree[Any] | None, nodes: dict[str, Node]) -> list[Node]:
+    def _refs(self, refs: Any, nodes: dict[str, Node]) -> list[Node]:
         return [] if refs is None else [nodes[str(ref)] for ref in refs.children]
 
-    def _attrs(self, attrs: lark.Tree[Any] | None) -> dict[str, Any]:
+    def _attrs(self, attrs: Any) -> dict[str, Any]:
         if attrs is None:
             return {}
         return {str(a.children[0]): self.value(a.children[1]) for a in attrs.children}
 
-    def _type(self, tree: lark.Tree[Any]) -> Type:
+    def _type(self, tree: Any) -> Type:
         dtype, *rest = tree.children
         *sizes, decision, index = rest
         if str(dtype) not in DTYPES:
@@ -277,7 +273,7 @@ class _Reader:
 
     def value(self, tree: Any) -> Any:
         """The value of an attribute or a size."""
-        return cast("Any", getattr(self, f"_{tree.data}"))(*tree.children)
+        return getattr(self, f"_{tree.data}")(*tree.children)
 
     def _whole(self, token: Any) -> int:
         return int(token)
@@ -336,5 +332,3 @@ class _Reader:
         if str(name) not in FUNCTIONS:
             raise _Broken(f"`{name}` is no function")
         return call(str(name), *[self.value(a) for a in arguments])
-
-

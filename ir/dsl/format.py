@@ -122,9 +122,7 @@ class _Formatter:
                 self._hoist(tree.span.end_line, indent)
                 self.lines += _statement(tree, indent)
 
-    def _on_one_line(
-        self, tree: s.Tree, head: str, body: Sequence[s.Tree], indent: str
-    ) -> bool:
+    def _on_one_line(self, tree: s.Tree, head: str, body: Sequence[s.Tree], indent: str) -> bool:
         """Write a block on one line, where it is short and holds no comment."""
         if self.pending and self.pending[0].line < tree.span.end_line:
             return False
@@ -140,9 +138,7 @@ class _Formatter:
         self.lines.append(line if body else f"{indent}{head}}}")
         return True
 
-    def _block(
-        self, tree: s.Tree, head: str | None, body: Sequence[s.Tree], indent: str
-    ) -> None:
+    def _block(self, tree: s.Tree, head: str | None, body: Sequence[s.Tree], indent: str) -> None:
         first = body[0].span.line if body else tree.span.end_line
         heads = _cell_head(tree, indent) if isinstance(tree, s.CellTree) else [f"{indent}{head}"]
         self.lines += heads
@@ -151,7 +147,7 @@ class _Formatter:
             self._trail(tree.span.line)
         self.items(body, indent + INDENT)
         self.comments_before(tree.span.end_line, indent + INDENT)
-        if body or len(self.lines[-1].strip()) > 1 and not self.lines[-1].endswith("{"):
+        if body or (len(self.lines[-1].strip()) > 1 and not self.lines[-1].endswith("{")):
             self.lines.append(indent + "}")
         else:
             self.lines[-1] += "}"
@@ -184,8 +180,8 @@ def _statement(tree: s.Tree, indent: str) -> list[str]:
             return _laid_out(value, indent, f"share {name.id} = ")
         case s.Output(name=name, value=value):
             return _laid_out(value, indent, f"output {name.id} = ")
-        case s.Input(target=target, type=type):
-            return [f"{indent}input {s.unparse(target)}: {s.unparse(type)}"]
+        case s.Input(target=target, type=declared):
+            return [f"{indent}input {s.unparse(target)}: {s.unparse(declared)}"]
         case s.Assign(target=target, value=value):
             return _laid_out(value, indent, f"{s.unparse(target)} = ")
         case s.Return(value=value):
@@ -206,7 +202,8 @@ def _cell_head(tree: s.CellTree, indent: str) -> list[str]:
         for o in tree.operands
     ]
     attributes = [
-        f"{a.name.id}: {a.kind.id}" + (f" = {s.unparse(a.default)}" if a.default is not None else "")
+        f"{a.name.id}: {a.kind.id}"
+        + (f" = {s.unparse(a.default)}" if a.default is not None else "")
         for a in tree.attributes
     ]
     result = f" -> {s.unparse(tree.result)}" if tree.result is not None else ""
@@ -236,7 +233,11 @@ def _laid_out(tree: s.Tree, indent: str, before: str = "", after: str = "") -> l
         case s.Decide(source=s.Candidates(items=items)):
             head = s.unparse(tree).split("{", 1)[0]
             tail = " repeats" if tree.repeats else ""
-            return [f"{indent}{before}{head}{{", *_listed(items, deeper), f"{indent}}}{tail}{after}"]
+            return [
+                f"{indent}{before}{head}{{",
+                *_listed(items, deeper),
+                f"{indent}}}{tail}{after}",
+            ]
         case s.Group(value=value):
             return [f"{indent}{before}(", *_laid_out(value, deeper), f"{indent}){after}"]
         case s.Tuple(items=items) if len(items) > 1:
