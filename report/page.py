@@ -36,6 +36,7 @@ NAME = "report.html"
 _FIRST_ROWS = 10
 _MOST_ROWS = 200
 _MOST_FAILURES = 20
+_WIDE = (900.0, 0.0)
 _MOST_COSTS = 60
 
 
@@ -335,7 +336,7 @@ def _comparison(section: ComparisonSection) -> _Comparison:
         told = _score(error, section.percent) if len(method.scores) > 1 else "–"
         each = ", ".join(_score(score, section.percent) for score in method.scores)
         rows.append(_Compared(method, _score(mean, section.percent), told, each))
-    look = Look(section.metric, percent=section.percent)
+    look = Look(section.metric, percent=section.percent, size=_WIDE)
     return _Comparison(_picture(bar_chart(bars, look)), tuple(rows))
 
 
