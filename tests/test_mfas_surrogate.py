@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 import torch
+
 from fusegraph.searchers.mfas.surrogate import RecurrentSurrogate, SurrogateOptions
 from fusegraph.searchers.mfas.trie import Trie
 from fusegraph.searchers.progression import Configuration
@@ -111,11 +112,13 @@ def test_unfolded_candidates_score_as_whole_sequences(length: int) -> None:
 
 
 def test_a_whole_product_scores_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fusegraph.searchers.mfas.surrogate.UNFOLDED_ROWS", 20)
+    monkeypatch.setattr("fusegraph.searchers.mfas.unfold.UNFOLDED_ROWS", 20)
     levels = [TRIPLETS[:5], TRIPLETS[3:10], TRIPLETS[20:26]]
     surrogate = RecurrentSurrogate(3, seed=6)
     whole = surrogate.score(list(product(*levels)))
-    torch.testing.assert_close(surrogate.score_all(levels), whole, rtol=0, atol=1e-9)
+    torch.testing.assert_close(surrogate.score_all(levels).double(), whole, rtol=0, atol=1e-6)
+    short = surrogate.score([(option,) for option in levels[2]])
+    torch.testing.assert_close(surrogate.score_all(levels[2:]).double(), short, rtol=0, atol=1e-6)
 
 
 def test_other_spaces_have_other_numbers_of_decisions_a_level() -> None:
@@ -128,3 +131,16 @@ def test_the_seed_alone_decides_the_weights() -> None:
     first, second, other = (RecurrentSurrogate(3, seed=s).named_weights() for s in (7, 7, 8))
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["lstm.weight_hh_l0"], other["lstm.weight_hh_l0"])
+
+
+def test_scoring_and_fitting_leave_the_number_of_threads_as_it_was() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        surrogate = RecurrentSurrogate(3, seed=0, options=SurrogateOptions(epochs=1))
+        surrogate.fit(history(Random(0)))
+        surrogate.score_unfolded([(TRIPLETS[0],)], TRIPLETS)
+        surrogate.score_all([TRIPLETS[:3]] * 2)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
