@@ -19,10 +19,10 @@ def check(
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check spaces, networks, genotypes and tasks, and say what each holds.
+    """Check spaces, networks, genotypes and tasks.
 
-    Of a task, its space, its genotype and its feature folder are checked too; a hook is not run.
-    All that is wrong is reported, with its place. Exit code 1 where anything is.
+    Says what each holds. Of a task, its space, its genotype and its feature folder are checked too;
+    a hook is not run. All that is wrong is reported, with its place. Exit code 1 where anything is.
 
     \b
     Example:

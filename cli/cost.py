@@ -32,11 +32,12 @@ def cost(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Count parameters, multiply-adds and activation memory, in all and for each node.
+    """Count parameters, multiply-adds and activation memory.
 
-    Figures are those of one sample unless --batch says otherwise. One multiply-add is two FLOPs;
-    linear, convolution and matrix multiplication are counted. Sizes that stay named, such as T,
-    stay in the figures until --size settles them. A composite stands above its parts, marked +.
+    In all, for each node and for each composite. Figures are those of one sample unless --batch
+    says otherwise. One multiply-add is two FLOPs; linear, convolution and matrix multiplication are
+    counted. Sizes that stay named, such as T, stay in the figures until --size settles them. A
+    composite stands above its parts, marked +.
 
     \b
     Example:

@@ -26,7 +26,7 @@ def emit(
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a network as a PyTorch module that needs nothing of fusegraph.
+    """Write a network as PyTorch code that needs only torch.
 
     Its `state_dict` has the names of a checkpoint's: weights go from one to the other.
 

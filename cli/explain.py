@@ -18,7 +18,7 @@ def explain(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Explain an error's code, an op, or the keys of a task file.
+    """Explain an error, an op, or the keys of a task file.
 
     `ops` lists the ops, `codes` the errors, and `task` shows every key of a task file.
 

@@ -29,7 +29,7 @@ def export(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the network of a run or a checkpoint as ONNX.
+    """Write a trained network as ONNX.
 
     The file is checked, run by onnxruntime, and compared with torch, before it is written.
 

@@ -55,11 +55,11 @@ def extract(
     allow_hook: AllowHook = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run a frozen module once over the data, and keep what its parts say.
+    """Keep what parts of a frozen module say of the data.
 
-    Both functions are your code, so --allow-hook has to be given. The batches are mappings of
-    named tensors with `labels`; the module is called with the mapping. The folder appears when all
-    of it is written.
+    The module runs once over the data, and a search never runs it again. Both functions are your
+    code, so --allow-hook has to be given. The batches are mappings of named tensors with `labels`;
+    the module is called with the mapping. The folder appears when all of it is written.
 
     \b
     Example:

@@ -19,9 +19,10 @@ def report(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the page of a run: one HTML file with drawings and curves, for no network.
+    """Write the page of a run: drawings, curves, figures.
 
-    A search writes it at its end; while a search goes on, this shows how far it is.
+    It is one HTML file that needs no network. A search writes it at its end; while a search goes
+    on, this shows how far it is.
 
     \b
     Example:

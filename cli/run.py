@@ -25,7 +25,9 @@ def run(
     ] = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Run an exported network on a split, and say what it scores. Needs no torch.
+    """Run an exported network on a split, and score it.
+
+    Needs no torch. Features are standardised as the file says that they were in training.
 
     \b
     Example:

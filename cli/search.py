@@ -10,7 +10,7 @@ import typer
 
 from .guard import Interrupted
 from .options import AllowHook, AsJson, Quiet, TaskFile
-from .output import grouped, print_json, say
+from .output import grouped, print_error, print_json, say
 
 if TYPE_CHECKING:
     from ..tasks.task_file import Task
@@ -44,10 +44,11 @@ def search(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Search a task's space, train the best networks to completion, measure and export the best.
+    """Find, train, measure and export a task's best network.
 
-    All of it goes into a run folder. Ctrl-C, or a crash, leaves a run that --resume continues to
-    the same result.
+    The space is searched, the best five are trained to completion, and the best of them is measured
+    on the test split and exported. All of it goes into a run folder. Ctrl-C, or a crash, leaves a
+    run that --resume continues to the same result.
 
     \b
     Example:
@@ -71,6 +72,8 @@ def search(
     words += [word for k, v in given.items() if v is not None for word in (k, str(v))]
     words += ["--allow-hook"] if allow_hook else []
     again = shlex.join([*words, "--resume", "--out", str(folder)])
+    if resume and not (folder / "run.json").is_file():
+        print_error(f"there is no run in {folder} yet: it begins now")
     from .progress import Watcher
 
     try:

@@ -32,10 +32,11 @@ def show(
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw a space or a network: cells as boxes, open decisions visibly open.
+    """Draw a space or a network.
 
-    A genotype file is drawn as its network; with --genotype the whole space is drawn, and what
-    the genotype takes stands out. Without --out, Mermaid text is printed.
+    Cells are boxes, and open decisions are visibly open. A genotype file is drawn as its network;
+    with --genotype the whole space is drawn, and what the genotype takes stands out. Without --out,
+    Mermaid text is printed.
 
     \b
     Example:

@@ -35,10 +35,11 @@ def train(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a genotype with a task's data and its `[train]`, and measure and export it.
+    """Train one genotype of a task to completion.
 
-    The genotype is the task's own, or is given; one that was found at another width is carried
-    over. Ctrl-C leaves a run that --resume continues.
+    It is trained as `[train]` says, measured on the test split and exported. The genotype is the
+    task's own, or is given; one that was found at another width is carried over. Ctrl-C leaves a
+    run that --resume continues.
 
     \b
     Example:

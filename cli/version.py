@@ -14,7 +14,7 @@ PARTS = ("torch", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy", "optuna", "
 
 
 def version(as_json: AsJson = False) -> None:
-    """Print the versions of fusegraph, of Python, and of the main packages.
+    """Print the versions of fusegraph and its packages.
 
     \b
     Example:
