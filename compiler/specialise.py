@@ -14,22 +14,21 @@ from ..ir.graph import Graph, Node, Requirement, cell, formal, graph, intern, to
 from ..ir.ops import CELL, CHOICE, FORMAL, MAYBE
 from ..ir.types import Type, tensor
 
-_MOST_REMEMBERED = 200_000
 _WIDEST_KEY = 64
 
 
 class Specialiser:
     """Specialises one space, again and again: what a setting does not touch is not rebuilt.
 
-    A node is remembered under the settings of the decisions that it depends on, so one changed
-    decision rebuilds the path from there to the outputs and shares the rest.
+    Each node remembers what it became last, with the settings of the decisions at or above it, so
+    one changed decision rebuilds the path from there to the outputs and shares the rest.
     """
 
     def __init__(self, space: Graph) -> None:
         self.space = space
-        self._keys: dict[Node, Callable[[Mapping[str, Setting]], Any] | None] = {}
-        self._done: dict[tuple[Node, Any], Node | None] = {}
-        self._complete = {key: next(d.settings()) for key, d in space.decisions.items()}
+        self._keys: dict[Node, Callable[[Mapping[str, Setting | None]], Any] | None] = {}
+        self._last: dict[Node, tuple[Any, Node | None]] = {}
+        self._unset: dict[str, Setting | None] = dict.fromkeys(space.decisions)
         self._find_dependencies(space.roots)
 
     def _find_dependencies(self, roots: tuple[Node, ...]) -> dict[Node, frozenset[str]]:
@@ -52,27 +51,30 @@ class Specialiser:
         Raises KeyError where a decision that is reached has no setting.
         """
         given = genotype.settings if isinstance(genotype, Genotype) else genotype
-        # Keys of memory are made of all decisions below a node; what is not reached is set alike.
-        settings = {**self._complete, **given} if len(given) < len(self._complete) else given
         space = self.space
-        if len(self._done) > _MOST_REMEMBERED:
-            self._done.clear()
+        known = given if len(given) == len(self._unset) else {**self._unset, **given}
         outputs: list[tuple[str, Node]] = []
         for name, root in space.outputs:
-            node = self._settle(root, settings)
+            node = self._settle(root, given, known)
             assert node is not None
             outputs.append((name, node))
         requires = [
-            Requirement(settle(r.left, settings), r.relation, settle(r.right, settings))
+            Requirement(settle(r.left, given), r.relation, settle(r.right, given))
             for r in space.requires
         ]
         return graph(space.name, space.inputs, outputs, requires)
 
-    def _settle(self, root: Node, settings: Mapping[str, Setting]) -> Node | None:
-        """The node under these settings; None for an optional value that is absent."""
-        if root.settled:
-            return root
-        done = self._done
+    def _settle(
+        self,
+        root: Node,
+        settings: Mapping[str, Setting],
+        known: Mapping[str, Setting | None],
+    ) -> Node | None:
+        """The node under these settings; None for an optional value that is absent.
+
+        `known` has None for what is not set, so that remembered results cannot hide a gap.
+        """
+        last = self._last
         local: dict[Node, Node | None] = {}
         stack = [root]
         while stack:
@@ -81,14 +83,13 @@ class Specialiser:
                 stack.pop()
                 continue
             if node.settled:
-                local[node] = node
-                stack.pop()
+                local[node] = stack.pop()
                 continue
             key = self._keys[node]
-            memory = (node, key(settings)) if key is not None else None
-            if memory is not None and memory in done:
-                local[node] = done[memory]
-                stack.pop()
+            state = None if key is None else key(known)
+            remembered = last.get(node)
+            if remembered is not None and remembered[0] == state and state is not None:
+                local[stack.pop()] = remembered[1]
                 continue
             needed = _reached_inputs(node, settings)
             waiting = [i for i in needed if i not in local]
@@ -96,14 +97,17 @@ class Specialiser:
                 stack.extend(reversed(waiting))
                 continue
             stack.pop()
-            result = self._rebuilt(node, [local[i] for i in needed], settings)
+            result = self._rebuilt(node, [local[i] for i in needed], settings, known)
             local[node] = result
-            if memory is not None:
-                done[memory] = result
+            last[node] = (state, result)
         return local[root]
 
     def _rebuilt(
-        self, node: Node, inputs: list[Node | None], settings: Mapping[str, Setting]
+        self,
+        node: Node,
+        inputs: list[Node | None],
+        settings: Mapping[str, Setting],
+        known: Mapping[str, Setting | None],
     ) -> Node | None:
         op = node.op
         if op is CHOICE:
@@ -114,7 +118,7 @@ class Specialiser:
             type = _settled_type(node["type"], settings)
             return None if type is None else formal(node["name"], type)
         if op is CELL:
-            return self._rebuilt_cell(node, inputs, settings)
+            return self._rebuilt_cell(node, inputs, settings, known)
         there = tuple([i for i in inputs if i is not None])
         attrs = node.attrs
         if node.kernel.is_open:
@@ -130,9 +134,13 @@ class Specialiser:
         return intern(op, there, attrs, node.key)
 
     def _rebuilt_cell(
-        self, node: Node, inputs: list[Node | None], settings: Mapping[str, Setting]
+        self,
+        node: Node,
+        inputs: list[Node | None],
+        settings: Mapping[str, Setting],
+        known: Mapping[str, Setting | None],
     ) -> Node:
-        body = self._settle(node["body"], settings)
+        body = self._settle(node["body"], settings, known)
         assert body is not None
         pairs = [
             (formal(f["name"], i.type), i)
@@ -180,7 +188,10 @@ def _settled_type(type: Type, settings: Mapping[str, Setting]) -> Type | None:
 
 def _settled_attr(value: Any, settings: Mapping[str, Setting]) -> Any:
     if isinstance(value, Expr):
-        return settle(value, settings) if value.open else value
+        settled = settle(value, settings) if value.open else value
+        if isinstance(settled, Expr) and settled.open:
+            raise KeyError(next(iter(decisions_in(settled))))
+        return settled
     if isinstance(value, tuple):
         return tuple([_settled_attr(v, settings) for v in value])  # pyright: ignore[reportUnknownVariableType]
     return value
