@@ -1,7 +1,8 @@
-"""`fusegraph explain`: what a code, an op or a task file's key means."""
+"""`fusegraph explain`: what a code, an op, a composite or a task file's key means."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any
 
@@ -20,7 +21,8 @@ def explain(
 ) -> None:
     """Explain an error, an op, or the keys of a task file.
 
-    `ops` lists the ops, `codes` the errors, and `task` shows every key of a task file.
+    `ops` lists the ops, `std` the composites of the standard library, `codes` the errors, and
+    `task` shows every key of a task file.
 
     \b
     Example:
@@ -28,19 +30,19 @@ def explain(
       fusegraph explain linear
 
     \b
-    With --json: `topic` and `text`; for `ops` and `codes` a list `entries` of `name` and `title`.
+    With --json: `topic` and `text`; for the lists `entries`, each with `name` and `title`.
     """
-    if topic in ("ops", "codes"):
-        entries = _ops() if topic == "ops" else _codes()
+    if topic in LISTS:
+        entries = LISTS[topic]()
         if as_json:
             print_json({"topic": topic, "entries": [{"name": n, "title": t} for n, t in entries]})
         else:
-            print_table([topic[:-1], ""], [list(entry) for entry in entries])
+            print_table([topic, ""], [list(entry) for entry in entries])
         return
     text = _page(topic)
     if as_json:
         print_json({"topic": topic, "text": text})
-    elif topic in ("task",) or topic.upper().startswith("E"):
+    elif text.startswith("# "):
         print_markdown(text)
     else:
         say(text)
@@ -58,6 +60,46 @@ def _ops() -> list[tuple[str, str]]:
     return [(op.signature, op.doc.strip().splitlines()[0]) for op in PRIMITIVES.values()]
 
 
+def _std() -> list[tuple[str, str]]:
+    return [
+        (f"{file}: {name}", text.splitlines()[0].lstrip("# "))
+        for name, found in _composites().items()
+        for file, text in found
+    ]
+
+
+LISTS: Mapping[str, Callable[[], list[tuple[str, str]]]] = {
+    "ops": _ops,
+    "std": _std,
+    "codes": _codes,
+}
+"""What lists there are, each of names and titles."""
+
+
+def _composites() -> dict[str, list[tuple[str, str]]]:
+    """The cells of the standard library: for each name its files and its text, comments above."""
+    from importlib.resources import files
+
+    from ..ir.dsl import parse
+    from ..ir.dsl.syntax import CellTree
+
+    found: dict[str, list[tuple[str, str]]] = {}
+    library = files("fusegraph.ir").joinpath("std")
+    names = sorted(file.name for file in library.iterdir() if file.name.endswith(".fuse"))
+    for name in names:
+        text = library.joinpath(name).read_text(encoding="utf-8")
+        lines = text.splitlines()
+        for item in parse(text, name).items:
+            if isinstance(item, CellTree):
+                first = item.span.line - 1
+                while first > 0 and lines[first - 1].startswith("#"):
+                    first -= 1
+                shown = "\n".join(lines[first : item.span.end_line])
+                file = f"std/{name.removesuffix('.fuse')}"
+                found.setdefault(item.name.id, []).append((file, shown))
+    return found
+
+
 def _page(topic: str) -> str:
     from ..ir.diagnostics import codes
     from ..ir.diagnostics import explain as page
@@ -69,11 +111,14 @@ def _page(topic: str) -> str:
         return "# Task files\n\n" + key_table()
     if topic in PRIMITIVES:
         return _op(PRIMITIVES[topic])
+    cells = _composites()
+    if topic in cells:
+        return "\n\n".join(f'use "{file}": {topic}\n\n{text}' for file, text in cells[topic])
     code = topic.upper()
     text = page(code)
     if text is not None:
         return text
-    names = get_close_matches(topic, ["ops", "codes", "task", *PRIMITIVES], n=1)
+    names = get_close_matches(topic, [*LISTS, "task", *PRIMITIVES, *cells], n=1)
     # Letters that look like digits are the usual slip.
     digits = "E" + code[1:].replace("O", "0").replace("I", "1")
     near = names or get_close_matches(digits, codes(), n=1, cutoff=0.5)

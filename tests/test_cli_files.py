@@ -133,6 +133,13 @@ def test_explain_takes_codes_in_small_letters_ops_and_lists() -> None:
     assert "learning_rate" in good("explain", "task")
 
 
+def test_explain_shows_composites_as_they_are_written() -> None:
+    assert "std/bm_nas: attention" in good("explain", "std")
+    page = good("explain", "attention")
+    assert page.startswith('use "std/bm_nas": attention\n\n# ')
+    assert page.rstrip().endswith("}")
+
+
 @pytest.mark.parametrize(
     ("asked", "near"), [("E6O1", "E601"), ("E6999", "E6"), ("liner", "linear")]
 )
