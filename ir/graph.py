@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 from .decisions import Decision
 from .dims import Expr, Static, bind, decisions_in, symbol, symbols_in, text_of
 from .ops import CELL, CHOICE, FORMAL, INPUT, MAYBE, Attrs, Misfit, Op, Weight
-from .types import Type
+from .types import DTYPES, Type
 
 
 class Kernel:
@@ -140,7 +140,20 @@ def build(op: Op, inputs: Sequence[Node], attrs: Attrs | None = None, key: str =
     return intern(op, tuple(inputs), tuple([given[name] for name in op.names]), key)
 
 
+_TAKEN = {
+    "floats": frozenset(("f16", "f32", "f64")),
+    "numbers": frozenset(("f16", "f32", "f64", "i32", "i64")),
+    "anything": frozenset(DTYPES),
+}
+
+
 def _check_operands(op: Op, types: Sequence[Type]) -> None:
+    if not op.structural:
+        for place, type in enumerate(types):
+            if type.dtype not in _TAKEN[op.takes]:
+                raise Misfit(
+                    f"`{op.name}` takes {op.takes}, not {type.pretty}", code="E303", inputs=(place,)
+                )
     least = len(op.inputs)
     if op.variadic:
         if len(types) < least:

@@ -275,7 +275,6 @@ CASES = [
     _case("abs", _X, np.abs),
     _case("scale", _X, lambda x: x * -2.5, by=-2.5),
     _case("scale", f32(N, T), lambda x: x / 6, by=T * 0.25 - 8 / 6),
-    _case("scale", tensor("i64", (N,)), lambda x: x * 3, by=3),
     _case("shift", _X, lambda x: x + 0.5, by=0.5),
     _case("shift", _X, lambda x: x - 2, by=-2),
     _case("shift", f32(N, T), lambda x: x + 7, by=T + 1),

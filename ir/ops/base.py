@@ -162,7 +162,8 @@ class Op:
 
     `inputs` names the operands; the last one is `*name` where any number may follow. `complete`
     brings the attributes into their one form for these input types (axes counted from the front,
-    one number per spatial axis).
+    one number per spatial axis). `takes` says which dtypes the inputs may have: `numbers` are floats
+    and whole numbers.
     """
 
     name: str
@@ -173,6 +174,7 @@ class Op:
     weights: Callable[[Sequence[Type], Attrs], tuple[Weight, ...]] | None = None
     macs: Callable[[Sequence[Type], Attrs, Type], Static] | None = None
     complete: Callable[[Sequence[Type], Attrs], Attrs] = _same
+    takes: Literal["floats", "numbers", "anything"] = "floats"
     commutative: bool = False
     random: bool = False
     structural: bool = False

@@ -50,7 +50,7 @@ def _common(types: Sequence[Type], attrs: Attrs) -> Type:
 
 
 def _nary(name: str, doc: str) -> Op:
-    return Op(name, doc, ("*x",), _common, commutative=True)
+    return Op(name, doc, ("*x",), _common, takes="numbers", commutative=True)
 
 
 def _dropout_checked(types: Sequence[Type], attrs: Attrs) -> Type:
@@ -104,6 +104,6 @@ OPS = (
     _nary("sum", "x1 + x2 + …, with broadcasting of axes of size 1. `x + y` is written so."),
     _nary("mul", "x1 * x2 * …, with broadcasting of axes of size 1. `x * y` is written so."),
     _nary("maximum", "The elementwise maximum, with broadcasting of axes of size 1."),
-    Op("sub", "x - y, with broadcasting of axes of size 1.", ("x", "y"), _common),
+    Op("sub", "x - y, with broadcasting of axes of size 1.", ("x", "y"), _common, takes="numbers"),
     Op("div", "x / y, with broadcasting of axes of size 1.", ("x", "y"), _common),
 )

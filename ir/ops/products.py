@@ -272,6 +272,7 @@ OPS = (
         _embedding,
         (Attr("rows", "int", "how many rows there are"), Attr("out", "int", "the width of a row")),
         _embedding_weights,
+        takes="numbers",
     ),
     Op(
         "parameter",

@@ -158,7 +158,8 @@ def _reduction(name: str, doc: str) -> Op:
         Attr("axis", "ints", "the axis or axes that are reduced"),
         Attr("keep", "bool", "whether they stay, with size 1", False),
     )
-    return Op(name, doc, ("x",), _reduce, attrs, complete=_reduce_complete)
+    takes: Literal["floats", "numbers"] = "floats" if name == "mean" else "numbers"
+    return Op(name, doc, ("x",), _reduce, attrs, takes=takes, complete=_reduce_complete)
 
 
 _POOL = (

@@ -161,6 +161,7 @@ OPS = (
         _concat,
         (_AXIS,),
         complete=front_axis,
+        takes="anything",
     ),
     Op(
         "reshape",
@@ -168,6 +169,7 @@ OPS = (
         ("x",),
         _reshape,
         (Attr("shape", "shape", "the new sizes, the batch's too"),),
+        takes="anything",
     ),
     Op(
         "flatten",
@@ -176,6 +178,7 @@ OPS = (
         _flatten,
         (Attr("axis", "int", "the first axis that is merged", 1),),
         complete=front_axis,
+        takes="anything",
     ),
     Op(
         "transpose",
@@ -184,6 +187,7 @@ OPS = (
         _transpose,
         (Attr("axes", "ints", "the old axis at each new place", None),),
         complete=_transpose_complete,
+        takes="anything",
     ),
     Op(
         "slice",
@@ -199,6 +203,7 @@ OPS = (
             Attr("step", "int", "every which element", 1),
         ),
         complete=_slice_complete,
+        takes="anything",
     ),
     Op(
         "pad",
@@ -215,5 +220,6 @@ OPS = (
         _expand,
         (_AXIS, Attr("size", "int", "the new size")),
         complete=front_axis,
+        takes="anything",
     ),
 )
