@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 from typing import Any, cast
 
 from ..dims import Dim, Static, text_of
