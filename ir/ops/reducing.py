@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from ..dims import Dim, Static, text_of
 from ..types import Type, tensor
