@@ -8,10 +8,11 @@ from itertools import permutations
 from random import Random
 
 import pytest
-from fusegraph.searchers.mfas.sampling import draw_without_replacement, log_probabilities
-from fusegraph.searchers.mfas.schedule import Temperature, plan, updates_before
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fusegraph.searchers.mfas.sampling import draw_without_replacement, log_probabilities
+from fusegraph.searchers.mfas.schedule import Temperature, plan, updates_before
 
 
 def temperatures(order: str, cooling: str, levels: int = 4, iterations: int = 3) -> list[int]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from fusegraph.ir.diagnostics import FusegraphError
 from fusegraph.searchers.lease import Lease
 from fusegraph.searchers.store import JOURNAL, TrialStore, read_weights, write_weights
