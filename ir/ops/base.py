@@ -162,8 +162,8 @@ class Op:
 
     `inputs` names the operands; the last one is `*name` where any number may follow. `complete`
     brings the attributes into their one form for these input types (axes counted from the front,
-    one number per spatial axis). `takes` says which dtypes the inputs may have: `numbers` are floats
-    and whole numbers.
+    one number per spatial axis). `takes` says which dtypes the inputs may have; `numbers` are
+    floats and whole numbers.
     """
 
     name: str
