@@ -361,18 +361,17 @@ def _no_default(decision: object) -> Any:
 def _as_it_was(folder: Path, journal: bytes, store: TrialStore) -> None:
     """The folder of a run as it was when its journal was this long."""
     folder.mkdir()
+    (folder / WEIGHTS).mkdir()
     (folder / JOURNAL).write_bytes(journal)
-    complete_then = set()
-    if b"\n" in journal:
-        complete_then = {
-            r.trial for r in TrialStore.open(folder).trials().values() if r.state == "complete"
-        }
-        (folder / JOURNAL).write_bytes(journal)
-    for record in store.trials().values():
-        if record.trial in complete_then and record.has_weights:
-            source = store.weights_path("search", record.trial)
-            (folder / WEIGHTS).mkdir(exist_ok=True)
+    then = TrialStore.open(folder).trials() if b"\n" in journal else {}
+    (folder / JOURNAL).write_bytes(journal)
+    for trial, record in then.items():
+        source = store.weights_path("search", trial)
+        if record.state == "complete" and record.has_weights:
             shutil.copy(source, folder / WEIGHTS)
+        elif record.state == "claimed":
+            # It may have got as far as its weights, of which nothing may remain.
+            (folder / WEIGHTS / source.name).write_bytes(b"of a trial that was cut short")
 
 
 def _assert_same_weights(store: TrialStore, expected: TrialStore) -> None:

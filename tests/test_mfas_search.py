@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from fusegraph.ir.diagnostics import FusegraphError
+from fusegraph.ir.dsl import load
 from fusegraph.searchers.mfas.options import MfasOptions
 from fusegraph.searchers.mfas.search import MfasSearch
 from fusegraph.searchers.progression import Configuration, progression_of
@@ -21,6 +22,7 @@ from fusegraph.searchers.protocol import (
     SurrogateFitted,
     TrialResult,
 )
+from repository import ROOT
 from searcher_conformance import PROGRESSIVE, space_of, unit
 
 NTU_LIKE = """fuse 1
@@ -93,6 +95,23 @@ def test_levels_are_the_papers_triplets() -> None:
     ]
     assert progression.options(3) == list(product(range(1, 5), range(1, 5), range(1, 4)))
     assert progression.count(4) == 5_308_416
+
+
+@pytest.mark.parametrize(
+    ("space", "levels", "singles", "networks"),
+    [("ntu", 4, 48, 5_308_416), ("mm_imdb", 3, 48, 110_592), ("av_mnist", 4, 30, 810_000)],
+)
+def test_the_papers_spaces_are_searched_once_their_depth_is_open(
+    space: str, levels: int, singles: int, networks: int
+) -> None:
+    file = ROOT / "examples" / "mfas" / f"{space}.fuse"
+    opened = load(file, {"shallowest": "1"}).graph
+    progression = progression_of(opened, "MFAS")
+    assert (len(progression.levels), progression.decisions_a_level) == (levels, 3)
+    assert progression.count(levels) == networks
+    assert len(MfasSearch(opened, MfasOptions(), 0).ask().proposals) == singles
+    with pytest.raises(FusegraphError, match="needs a progression"):
+        progression_of(load(file).graph, "MFAS")
 
 
 def test_the_first_step_trains_all_single_layer_networks() -> None:
