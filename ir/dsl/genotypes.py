@@ -254,10 +254,15 @@ def _scope_of(key: str) -> tuple[str, str]:
 
 
 def format_genotype(genotype: Genotype, program: Program, space_path: str | None = None) -> str:
-    """The file of a genotype: one scope a line, scopes in natural order, pinned to its space."""
+    """The file of a genotype: one scope a line, scopes in natural order, pinned to its space.
+
+    In a scope the decisions stand in the order in which the space's file has them.
+    """
     decisions = program.graph.decisions
+    spans = program.decision_spans
+    nowhere = Span("", 0, 0, 0, 0)
     scopes: dict[str, list[str]] = {}
-    for key, setting in genotype.items:
+    for key, setting in sorted(genotype.items, key=lambda item: spans.get(item[0], nowhere)):
         scope, name = _scope_of(key)
         scopes.setdefault(scope, []).append(f"{name} = {decisions[key].format(setting)}")
     path = space_path if space_path is not None else Path(program.file).name
