@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any, NoReturn, cast
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from .decisions import Decision
-from .dims import Expr, Static, bind, decisions_in, symbol, symbols_in, text_of
+from .dims import Expr, Static, Symbol, bind, decisions_in, symbol, symbols_in, text_of
 from .ops import CELL, CHOICE, FORMAL, INPUT, MAYBE, Attrs, Misfit, Op, Weight
 from .types import DTYPES, Type
 
@@ -359,7 +359,8 @@ class Requirement:
 class Graph:
     """A network, or a space where decisions are open. Interned; made by `graph`.
 
-    `inputs` are the inputs that the outputs reach, in the order of declaration.
+    `inputs` are the inputs that the outputs reach, in the order of declaration, with those that
+    alone tell a named size which is needed.
     """
 
     name: str
@@ -424,16 +425,60 @@ def _leaves(value: Any) -> Iterator[Expr]:
 _graphs: WeakValueDictionary[tuple[Any, ...], Graph] = WeakValueDictionary()
 
 
+_inside: WeakKeyDictionary[Node, frozenset[str]] = WeakKeyDictionary()
+
+
+def sizes_named(order: Iterable[Node]) -> frozenset[str]:
+    """The named sizes in attributes, composites included: what must be known when these run."""
+    found: set[str] = set()
+    for node in order:
+        if node.op is CELL:
+            inside = _inside.get(node)
+            if inside is None:
+                inside = _inside[node] = sizes_named(topological([node["body"]]))
+            found |= inside
+        elif node.kernel.symbols and node.op is not INPUT and node.op is not FORMAL:
+            found.update(node.kernel.symbols)
+    return frozenset(found)
+
+
+def sizes_told(type: Type) -> set[str]:
+    """The named sizes that a tensor of this type shows: `4*T + 1` shows `T`, `N*T` shows none."""
+    found: set[str] = set()
+    for size in type.shape:
+        if isinstance(size, Expr):
+            terms = [term for term in size.terms if term[0]]
+            if len(terms) == 1 and len(terms[0][0]) == 1:
+                found.update([a.name for a in terms[0][0] if isinstance(a, Symbol)])
+    return found
+
+
+def _with_tellers(
+    inputs: Sequence[Node], reached: Sequence[Node], named: frozenset[str]
+) -> tuple[Node, ...]:
+    """The inputs that are reached, and those of which a size is: zeros as long as `x` need `x`."""
+    untold = set(named).difference(*[sizes_told(node.type) for node in reached])
+    tellers: set[Node] = set()
+    for node in inputs:
+        told = untold & sizes_told(node.type)
+        if told:
+            tellers.add(node)
+            untold -= told
+    return tuple([node for node in inputs if node in reached or node in tellers])
+
+
 def graph(
     name: str,
     inputs: Sequence[Node],
     outputs: Sequence[tuple[str, Node]],
     requires: Sequence[Requirement] = (),
 ) -> Graph:
-    """The graph of these outputs; inputs that nothing reaches are left out."""
+    """The graph of these outputs; inputs whose values and sizes nothing needs are left out."""
     order = tuple(topological([node for _, node in outputs]))
     reached = {node for node in order if node.op is INPUT}
     kept = tuple([node for node in inputs if node in reached])
+    if len(kept) < len(inputs) and (named := sizes_named(order)):
+        kept = _with_tellers(inputs, kept, named)
     if len(kept) < len(reached):
         missing = next(node for node in reached if node not in kept)
         raise ValueError(f"the input {missing['name']} is used but not declared")

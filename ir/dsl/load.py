@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..diagnostics import Diagnostic, Edit, FusegraphError, Label, Span
-from ..graph import Graph, Node, everything, graph
+from ..graph import Graph, Node, graph
 from . import syntax as s
+from .checking import check_sizes, check_weights
 from .context import Elaboration, Problem, Silent, nearest, problem, unknown
 from .expressions import Place, evaluate
 from .parse import LONGEST_FILE, parse
@@ -274,7 +275,8 @@ def _program(text: str, file: str, library: Library, overrides: Mapping[str, str
             )
         )
     if not world.diagnostics:
-        _check_tied_weights(world)
+        check_weights(world)
+        check_sizes(world)
     if world.diagnostics:
         raise FusegraphError(world.diagnostics)
     made = graph(space.name.id, world.inputs, list(world.outputs.items()), world.requires)
@@ -351,31 +353,3 @@ def _check_overrides(world: Elaboration, space: s.SpaceTree) -> None:
                     else f"set one of them, or add `let {name} = …` to the space",
                 )
             )
-
-
-def _check_tied_weights(world: Elaboration) -> None:
-    """The same key means the same weights, so their shapes must be the same (E308)."""
-    owners: dict[str, Node] = {}
-    for node in everything(world.outputs.values()):
-        if not node.key or node.op.weights is None:
-            continue
-        first = owners.setdefault(node.key, node)
-        if first.op is node.op and first.weights == node.weights:
-            continue
-        span = world.spans.get(node)
-        where = world.spans.get(first)
-        world.report(
-            Diagnostic(
-                code="E308",
-                message=f"the shared weights of `{node.key}` cannot serve both of its uses",
-                span=span,
-                label=_weights_text(node),
-                causes=(Label(where, _weights_text(first)),) if where is not None else (),
-                help="bring both inputs to one size, or use two ops with weights of their own",
-            )
-        )
-
-
-def _weights_text(node: Node) -> str:
-    shapes = ", ".join(f"{w.name} ({', '.join(map(str, w.shape))})" for w in node.weights)
-    return f"`{node.op.name}` with {shapes}"
