@@ -194,8 +194,8 @@ GENOTYPE = """fuse 1
 genotype of "s.fuse" @ "{digest}"
 width = 8
 c[1].a {{ some = {{x, tanh(x)}} }}
-h[1] {{ tap = y, act = linear(out=W) }}
-h[2] {{ tap = h[1], act = relu }}
+h[1] {{ act = linear(out=W), tap = y }}
+h[2] {{ act = relu, tap = h[1] }}
 o {{ taps = {{y, c[1]}} }}
 """
 
@@ -326,3 +326,47 @@ def test_all_wrong_lines_of_a_genotype_are_told_at_once() -> None:
     with pytest.raises(FusegraphError) as caught:
         parse_genotype('fuse 1\ngenotype of "s.fuse"\no { p = z, r = x, q = {x, y} }', found)
     assert [d.code for d in caught.value.diagnostics] == ["E403", "E402", "E404"]
+
+
+# ── what fails, counted ──────────────────────────────────────────────────────────────────────────
+
+
+def test_the_members_of_a_subset_fit_each_other() -> None:
+    assert codes_of("  output o = sum(?t some of {x, y, linear(x, out=4)})") == ["E301"]
+    assert codes_of("  output o = concat(?t some of {x, linear(x, out=4)}) * x") == ["E302"]
+
+
+FAILING = {
+    "each of three must be alike": (
+        "  for i in 1..4 { h[i] = linear(x, out=4 * (i % 2) + 4) }\n  output o = sum(?t 3 of h[*])",
+        "4 of the 4 options of o.t fail, for example {h[1], h[2], h[3]}",
+    ),
+    "a third that differs": (
+        "  h[1] = linear(x, out=8)\n  h[2] = linear(x, out=8)\n  h[3] = linear(y, out=4)\n"
+        "  h[4] = linear(y, out=8)\n  output o = sum(?t 3 of h[*])",
+        "3 of the 4 options of o.t fail, for example {h[1], h[2], h[3]}",
+    ),
+    "a number": (
+        "  output o = linear(x, out=?w of {4, 8}) + x",
+        "1 of the 2 options of o.w fails, for example 4",
+    ),
+    "a boundary of two operands": (
+        "  cell f(x: f32[N, 8], y: f32[N, 8]) { return x + y }\n"
+        "  output o = f(?t 2 of {x, y, linear(x, out=4)})",
+        "2 of the 3 options of o.t fail, for example {x, linear(x, out=4)}",
+    ),
+    "two decisions": (
+        "  output o = linear(x, out=?v of {4, 6, 8}) + linear(x, out=?w of {4, 8})",
+        "4 of the 6 options of o.v and o.w fail, for example o.v = 4, o.w = 8",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_the_options_that_fail_are_counted_exactly(name: str) -> None:
+    body, note = FAILING[name]
+    with pytest.raises(FusegraphError) as caught:
+        program(body)
+    (found,) = caught.value.diagnostics
+    assert found.code == "E302"
+    assert found.notes == (note,)

@@ -25,7 +25,7 @@ from ..ops import PRIMITIVES, Misfit
 from . import syntax as s
 from .context import Elaboration, problem
 from .kinds import is_static, kind_of, static_of
-from .misfits import in_written_order, misfit_problem
+from .misfits import misfit_problem, whole
 
 SCALAR_FUNCTIONS = {
     "sqrt": 1,
@@ -130,7 +130,7 @@ def combined(world: Elaboration, tree: s.Binary, left: Any, right: Any) -> Any:
     except Misfit as misfit:
         inputs = [value for value in (left, right) if isinstance(value, Node)]
         if len(inputs) == 2 and tree.operator in _TENSOR:
-            misfit = in_written_order(PRIMITIVES[_TENSOR[tree.operator]], inputs, misfit)
+            misfit = whole(PRIMITIVES[_TENSOR[tree.operator]], inputs, {}, misfit)
         raise misfit_problem(world, misfit, tree.operator, tree.span, inputs) from None
 
 

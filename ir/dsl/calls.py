@@ -17,7 +17,7 @@ from .composites import apply_cell
 from .context import Elaboration, Problem, problem, unknown
 from .expressions import Place, evaluate, spread
 from .kinds import is_static, kind_of, tensor_of
-from .misfits import in_written_order, misfit_problem
+from .misfits import misfit_problem, whole
 from .values import CellDef, OpChoice, OpRef, Scope
 
 
@@ -188,7 +188,7 @@ def _apply_primitive(
     try:
         return build(op, inputs, attrs, world.claim(key) if op.keyed else "")
     except Misfit as misfit:
-        found = in_written_order(op, inputs, misfit)
+        found = whole(op, inputs, attrs, misfit)
         raise misfit_problem(world, found, op.name, tree.span, inputs, call=tree) from None
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
+from ..decisions import Setting
 from ..diagnostics import Diagnostic, Edit, Label, Span
-from ..dims import Static, text_of
+from ..dims import Expr, Static, settle, text_of
 from ..graph import Node
 from ..ops import PRIMITIVES, Misfit, Op
+from ..types import tensor
 from . import syntax as s
 from .context import Candidate, Elaboration, Problem
 
@@ -26,17 +29,48 @@ class Mend:
     text: str
 
 
-def in_written_order(op: Op, inputs: Sequence[Node], misfit: Misfit) -> Misfit:
-    """The same Misfit with the inputs counted as they are written.
+def whole(op: Op, inputs: Sequence[Node], attrs: Mapping[str, Any], misfit: Misfit) -> Misfit:
+    """The same Misfit, with inputs counted as they are written and every failing setting.
 
-    Inputs of commutative ops are put in order before they are checked.
+    Inputs of commutative ops are put in order before they are checked, and an op stops at the
+    first pair of sizes that does not fit.
     """
+    types = [node.type for node in inputs]
     if op.commutative and misfit.inputs:
         try:
-            op.infer([node.type for node in inputs], {})
+            op.infer(types, {})
         except Misfit as written:
-            return written
-    return misfit
+            misfit = written
+    if not misfit.witness or misfit.code != "E302":
+        return misfit
+    known = {attr.name: attr.accept(attrs.get(attr.name, attr.default)) for attr in op.attrs}
+    complete = op.complete(types, known)
+    failed = list(misfit.failed)
+    passed: list[Mapping[str, Setting]] = []
+    for settings in misfit.passed:
+        settled = [tensor(t.dtype, _settled(t.shape, settings), t.maybe) for t in types]
+        try:
+            op.infer(settled, {name: _settled(value, settings) for name, value in complete.items()})
+        except Misfit as other:
+            # With a witness it is for decisions beyond these to fail.
+            (passed if other.witness else failed).append(settings)
+        else:
+            passed.append(settings)
+    failed.sort(key=lambda settings: tuple(settings.values()))
+    return Misfit(
+        misfit.message,
+        code=misfit.code,
+        inputs=misfit.inputs,
+        failed=failed,
+        passed=passed,
+        help=misfit.help,
+    )
+
+
+def _settled(value: Any, settings: Mapping[str, Setting]) -> Any:
+    if isinstance(value, tuple):
+        return tuple([_settled(item, settings) for item in cast("tuple[Any, ...]", value)])
+    return settle(value, settings) if isinstance(value, Expr) else value
 
 
 def misfit_problem(
@@ -178,7 +212,7 @@ def open_misfit(
         label=f"{many} of {total} candidates {_failing_text(misfit, mend)}",
         causes=tuple(causes),
         notes=(_count_note(world, misfit),),
-        help=helped or misfit.help or _help_for(blamed, labels),
+        help=helped or misfit.help or _help_for(blamed, labels, everything=many == total),
         edit=edit,
     )
 
@@ -187,7 +221,9 @@ def _noun(blamed: Sequence[Candidate]) -> str:
     return "features" if isinstance(blamed[0].value, Node) else "candidates"
 
 
-def _help_for(blamed: Sequence[Candidate], labels: str) -> str:
+def _help_for(blamed: Sequence[Candidate], labels: str, everything: bool) -> str:
+    if everything:
+        return "bring all of them to the size that is needed, or change what needs it"
     out = f"leave {'it' if len(blamed) == 1 else 'them'} out"
     if not isinstance(blamed[0].value, Node):
         return f"{out}, or change the sizes around"
@@ -219,9 +255,10 @@ def _correlated(world: Elaboration, misfit: Misfit, callee: str, span: Span) -> 
         for key in keys[:_MOST_CAUSES]
         if (where := world.decision_spans.get(key)) is not None and where != span
     ]
+    ever = "can be settled so" if misfit.passed else "can only be settled so"
     return Diagnostic(
         code="E302",
-        message=f"{names} can be settled so that `{callee}` does not fit",
+        message=f"{names} {ever} that `{callee}` does not fit",
         span=span,
         label=misfit.message,
         causes=(*causes, *[c for c in world.call_causes() if not _within(span, c.span)]),
@@ -242,6 +279,8 @@ def _count_note(world: Elaboration, misfit: Misfit) -> str:
 
 def _blamed(misfit: Misfit, key: str) -> list[int]:
     """The candidates that occur in failing settings and in no passing one."""
+    if not misfit.passed and len(misfit.failed[0][key]) > 1:
+        return []  # every combination of several fails: it is not for one of them to give way
     failing = {index for settings in misfit.failed for index in settings[key]}
     passing = {index for settings in misfit.passed for index in settings[key]}
     return sorted(failing - passing)
