@@ -27,7 +27,7 @@ from fusegraph.pipeline.infer import infer
 from fusegraph.tasks.features import FeatureFolder, open_features
 
 HERE = Path(__file__).parent
-TASK_FILES = ("av_digits.fuse", "late_fusion.fuse", "mfas.toml", "random.toml", "late_fusion.toml")
+FILES = ("av_digits.fuse", "late_fusion.fuse", "late_fusion.toml")
 
 METHODS = (
     "image alone",
@@ -54,8 +54,11 @@ class Compared:
 def prepare(folder: Path, pairing: Pairing, seed: int) -> FeatureFolder:
     """The task files and the feature folder in `folder`; features that are there are kept."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in TASK_FILES:
+    suffix = "" if pairing == "label" else "_sum"
+    for name in FILES:
         shutil.copy(HERE / name, folder / name)
+    for name in ("mfas", "random"):
+        shutil.copy(HERE / f"{name}{suffix}.toml", folder / f"{name}.toml")
     features = folder / "features"
     if (features / "manifest.json").is_file():
         print(f"{features}: the features are there already", flush=True)
