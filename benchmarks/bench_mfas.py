@@ -16,7 +16,6 @@ from random import Random
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from fusegraph.backends.torch import Network, lower
 from fusegraph.compiler.explore import complete
@@ -32,7 +31,7 @@ K, TRAIN, VALID, BATCH = 15, 10_000, 2_000, 64
 SETTINGS = TrainSettings(epochs=1, batch=BATCH, device="cpu")
 
 
-class Samples(Dataset[tuple[list[Tensor], Tensor]]):
+class Samples:
     """All taps of each sample, as the public loop loads them."""
 
     def __init__(self, taps: Mapping[str, Tensor], labels: Tensor) -> None:
@@ -42,13 +41,9 @@ class Samples(Dataset[tuple[list[Tensor], Tensor]]):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitems__(self, rows: list[int]) -> tuple[list[Tensor], Tensor]:
-        index = torch.tensor(rows)
+    def rows(self, index: Tensor) -> tuple[list[Tensor], Tensor]:
+        """A batch: every tap is gathered, whether or not the candidate reads it."""
         return [tap[index] for tap in self.taps], self.labels[index]
-
-
-def _as_loaded(batch: tuple[list[Tensor], Tensor]) -> tuple[list[Tensor], Tensor]:
-    return batch
 
 
 def plain_loop(module: nn.Module, places: list[int], train: Samples, valid: Samples) -> None:
@@ -59,8 +54,9 @@ def plain_loop(module: nn.Module, places: list[int], train: Samples, valid: Samp
     for split, learns in ((train, True), (valid, False)):
         module.train(learns)
         right = total = 0.0
-        loader = DataLoader(split, BATCH, shuffle=learns, collate_fn=_as_loaded)
-        for taps, labels in loader:
+        order = torch.randperm(len(split)) if learns else torch.arange(len(split))
+        for rows in order.split(BATCH):
+            taps, labels = split.rows(rows)
             with torch.set_grad_enabled(learns):
                 logits = module(*[taps[place] for place in places])
                 loss = loss_of(logits, labels)
