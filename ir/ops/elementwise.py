@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..dims import Dim, text_of
+from ..dims import Dim, Expr, text_of
 from ..types import Type, tensor
 from .base import Attr, Attrs, Misfit, Op, require
 
@@ -55,7 +55,7 @@ def _nary(name: str, doc: str) -> Op:
 
 def _dropout_checked(types: Sequence[Type], attrs: Attrs) -> Type:
     require(
-        lambda p: 0 <= p < 1,
+        lambda p: not isinstance(p, Expr) and 0 <= p < 1,
         attrs["p"],
         message=lambda p: f"`p` is a probability from 0 up to 1, not {text_of(p)}",
         code="E304",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, cast
 
-from ..dims import Dim, Static, text_of
+from ..dims import Dim, Expr, Static, text_of
 from ..types import Type, tensor
 from .base import (
     Attr,
@@ -58,7 +58,7 @@ def _layer_norm_weights(types: Sequence[Type], attrs: Attrs) -> tuple[Weight, ..
 def _group_norm(types: Sequence[Type], attrs: Attrs) -> Type:
     require_rank(types[0], 2)
     require(
-        lambda c, g: g >= 1 and c % g == 0,
+        lambda c, g: not isinstance(g, Expr) and g >= 1 and c % g == 0,
         types[0].shape[1],
         attrs["groups"],
         message=lambda c, g: f"groups={text_of(g)} must divide the {text_of(c)} channels",

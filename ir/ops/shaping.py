@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from ..dims import Dim, Expr, Static, present, text_of, total
 from ..types import Type, tensor
@@ -72,11 +72,12 @@ def _flatten(types: Sequence[Type], attrs: Attrs) -> Type:
 def _transpose_complete(types: Sequence[Type], attrs: Attrs) -> Attrs:
     rank = types[0].rank
     require_rank(types[0], 2)
-    axes = attrs["axes"]
-    if axes is None:
-        axes = (*range(rank - 2), rank - 1, rank - 2)
-    axes = tuple([a + rank if isinstance(a, int) and a < 0 else a for a in axes])
-    if sorted(axes) != list(range(rank)):
+    written: Any = attrs["axes"]
+    if written is None:
+        return {"axes": (*range(rank - 2), rank - 1, rank - 2)}
+    given = cast("tuple[Any, ...]", written) if isinstance(written, tuple) else (written,)
+    axes = tuple([a + rank if a < 0 else a for a in given if isinstance(a, int)])
+    if sorted(axes) != list(range(rank)) or len(given) != rank:
         raise Misfit(
             f"`axes` must name each of the {rank} axes of {types[0].pretty} once",
             code="E304",
