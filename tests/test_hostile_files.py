@@ -10,8 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fusegraph.compiler.explore import sample
+from fusegraph.compiler.specialise import specialise
 from fusegraph.ir.diagnostics import Diagnostic, FusegraphError, Span, render
-from fusegraph.ir.dsl import Program, load, load_genotype, loads, parse, parse_genotype
+from fusegraph.ir.dsl import (
+    Program,
+    format_genotype,
+    load,
+    load_genotype,
+    loads,
+    parse,
+    parse_genotype,
+)
+from random_programs import random_program
 from repository import ROOT
 
 SECONDS = 8.0
@@ -525,3 +536,19 @@ def test_a_damaged_genotype_is_told_with_its_place(seed: int) -> None:
         for diagnostic in error.diagnostics:
             if diagnostic.span is not None and diagnostic.span.file == "<genotype>":
                 check_span(diagnostic.span, text.split("\n"))
+
+
+@settings(max_examples=400)
+@given(seed=st.integers(0, 2**32))
+def test_a_hasty_program_is_an_error_or_a_space_whose_genotypes_work(seed: int) -> None:
+    text = random_program(seed)
+    try:
+        program = loads(text)
+        genotype = sample(program.graph, random.Random(seed))
+    except FusegraphError as error:
+        if error.diagnostics[0].code != "E503":
+            check_places(error.diagnostics, text)
+        render(error.diagnostics, {"<text>": text})
+        return
+    assert parse_genotype(format_genotype(genotype, program), program) == genotype
+    assert specialise(program.graph, genotype).settled
