@@ -8,6 +8,7 @@ over, encodes, prints and parses its settings; nothing else in the project looks
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, combinations_with_replacement, pairwise
@@ -181,9 +182,11 @@ class KOf(Decision):
                     yield other
 
     def cross(self, first: Setting, second: Setting, rng: Random) -> Setting:
-        """`take` drawn from what the parents take, so what both take may be lost."""
-        pool = sorted(first + second) if self.repeats else sorted({*first, *second})
-        return tuple(sorted(rng.sample(pool, self.take)))
+        """What both parents take, and the rest drawn from what one of them takes."""
+        counts = Counter(first), Counter(second)
+        both = list((counts[0] & counts[1]).elements())
+        either = sorted(((counts[0] | counts[1]) - Counter(both)).elements())
+        return tuple(sorted([*both, *rng.sample(either, self.take - len(both))]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,9 @@ _each_space = pytest.mark.parametrize("path", SPACES, ids=lambda p: str(p.relati
 
 
 def _some(examples: int) -> settings:
-    return settings(max_examples=examples, suppress_health_check=[HealthCheck.filter_too_much])
+    """That many examples. The health checks measure time, which a busy machine has less of."""
+    checks = [HealthCheck.too_slow, HealthCheck.filter_too_much]
+    return settings(max_examples=examples, suppress_health_check=checks)
 
 
 def _batch(graph: Graph, seed: int = 0, dtype: torch.dtype = torch.float32) -> dict[str, Any]:
