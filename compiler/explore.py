@@ -16,7 +16,9 @@ from ..ir.reach import walk
 from .requirements import nearest_miss, satisfied
 
 TRIES = 2_000
-"""How often a draw that violates a `require` is drawn again before the space is called empty."""
+"""How often a draw that violates a `require` is drawn again before that is given up."""
+_TRIES_EACH = 100
+"""How often a mutation of that many decisions is tried before one more is changed with them."""
 
 
 def sample(space: Graph, rng: Random) -> Genotype:
@@ -24,29 +26,45 @@ def sample(space: Graph, rng: Random) -> Genotype:
 
     Raises FusegraphError (E503) where no draw satisfies the space's `require`.
     """
-    return _accepted(space, lambda: walk(space, lambda decision: decision.sample(rng)))
+    seen: list[dict[str, Setting]] = []
+    for _ in range(TRIES):
+        settings = walk(space, lambda decision: decision.sample(rng))
+        if satisfied(space, settings):
+            return Genotype.of(space.digest, settings)
+        seen.append(settings)
+    raise FusegraphError(
+        Diagnostic(
+            code="E503",
+            message=f"no genotype of `{space.name}` was found that satisfies its `require`",
+            notes=(f"{TRIES} genotypes were drawn", *nearest_miss(space, seen)),
+            help="widen the range to a value that can be reached, or open more decisions",
+        )
+    )
 
 
 def mutate(space: Graph, genotype: Genotype, rng: Random) -> Genotype:
     """A genotype with one decision changed; what that newly reaches is drawn uniformly.
 
-    The same genotype comes back only where the space has no other one in reach.
+    Where `require` rules such changes out, several are made at once: `require a == b` allows no
+    single one. The same genotype comes back only where no other one was found.
     """
     keys = [key for key, _ in genotype.items if space.decisions[key].count() > 1]
-    if not keys:
-        return genotype
     before = genotype.settings
-
-    def changed() -> dict[str, Setting]:
-        key = keys[rng.randrange(len(keys))]
-        new = {**before, key: space.decisions[key].mutate(before[key], rng)}
-        return walk(space, _given(new, lambda decision: decision.sample(rng)))
-
-    return _accepted(space, changed)
+    for attempt in range(TRIES if keys else 0):
+        new = dict(before)
+        for key in rng.sample(keys, min(1 + attempt // _TRIES_EACH, len(keys))):
+            new[key] = space.decisions[key].mutate(before[key], rng)
+        settings = walk(space, _given(new, lambda decision: decision.sample(rng)))
+        if satisfied(space, settings):
+            return Genotype.of(space.digest, settings)
+    return genotype
 
 
 def cross(space: Graph, first: Genotype, second: Genotype, rng: Random) -> Genotype:
-    """A child: each decision crosses over from both parents, or comes from the one that has it."""
+    """A child: each decision crosses over from both parents, or comes from the one that has it.
+
+    One of the parents comes back where no child that satisfies `require` was found.
+    """
     one, two = first.settings, second.settings
 
     def inherited(decision: Decision) -> Setting:
@@ -57,7 +75,11 @@ def cross(space: Graph, first: Genotype, second: Genotype, rng: Random) -> Genot
             return one[key] if key in one else two[key]
         return decision.sample(rng)
 
-    return _accepted(space, lambda: walk(space, inherited))
+    for _ in range(TRIES):
+        settings = walk(space, inherited)
+        if satisfied(space, settings):
+            return Genotype.of(space.digest, settings)
+    return first if rng.random() < 0.5 else second
 
 
 def complete(
@@ -102,22 +124,3 @@ def _given(
         return default(decision) if known is None else known
 
     return choose
-
-
-def _accepted(space: Graph, draw: Callable[[], dict[str, Setting]]) -> Genotype:
-    if not space.requires:
-        return Genotype.of(space.digest, draw())
-    seen: list[dict[str, Setting]] = []
-    for _ in range(TRIES):
-        settings = draw()
-        if satisfied(space, settings):
-            return Genotype.of(space.digest, settings)
-        seen.append(settings)
-    raise FusegraphError(
-        Diagnostic(
-            code="E503",
-            message=f"no genotype of `{space.name}` was found that satisfies its `require`",
-            notes=(f"{TRIES} genotypes were drawn", *nearest_miss(space, seen)),
-            help="widen the range to a value that can be reached, or open more decisions",
-        )
-    )
