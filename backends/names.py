@@ -15,7 +15,8 @@ import re
 from functools import lru_cache
 from keyword import kwlist
 
-_TORCH = """
+TORCH_NAMES = frozenset(
+    """
     T_destination add_module affine apply bfloat16 bias buffers call_super_init children compile
     cpu cuda dilation double dump_patches elementwise_affine embedding_dim eps eval extra_repr
     float forward from_pretrained get_buffer get_extra_state get_parameter get_submodule groups
@@ -30,9 +31,14 @@ _TORCH = """
     reset_running_stats running_mean running_var scale_grad_by_freq set_extra_state set_submodule
     share_memory sparse state_dict stride to to_empty track_running_stats train training
     transposed type weight xpu zero_grad
-"""
-_NETWORK = "graph parameter_names program run source"
-RESERVED = frozenset([*_TORCH.split(), *_NETWORK.split(), *kwlist])
+    """.split()  # noqa: SIM905  (one sorted paragraph)
+)
+"""What torch's modules call their own attributes."""
+
+OWN_NAMES = frozenset({"graph", "parameter_names", "program", "run", "source"})
+"""What a network of the torch backend calls its own."""
+
+RESERVED = TORCH_NAMES | OWN_NAMES | frozenset(kwlist)
 """Names that cannot be those of a submodule: attributes of torch's modules and of networks."""
 
 _PLAIN = re.compile(r"[A-Za-z]\w*(\[(0|[1-9]\d*)\])*(\.[A-Za-z]\w*(\[(0|[1-9]\d*)\])*)*", re.ASCII)

@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..backends.torch.names import module_name
+from ..backends.names import state_name
 from .protocol import Array, Proposal, SharedLayer
 
 _Shapes = tuple[tuple[str, tuple[int, ...]], ...]
@@ -68,7 +68,7 @@ def _modules_in(
     for name in shapes:
         dotted = _dotted(name)
         for layer in shares:
-            paths = (_dotted(layer.path) + ".", module_name(layer.path) + ".")
+            paths = (_dotted(layer.path) + ".", state_name(layer.path) + ".")
             if dotted.startswith(paths):
                 module, _, leaf = dotted.rpartition(".")
                 members.setdefault((layer, module), {})[leaf] = name

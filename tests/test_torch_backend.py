@@ -15,9 +15,9 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fusegraph.backends.torch import Network, lower, module_name
+from fusegraph.backends.names import OWN_NAMES, TORCH_NAMES, path_of, state_name
+from fusegraph.backends.torch import Network, lower
 from fusegraph.backends.torch.modules import DropPath
-from fusegraph.backends.torch.names import OWN_NAMES, TORCH_NAMES, path_of
 from fusegraph.compiler.cost import cost
 from fusegraph.ir.cells import expand
 from fusegraph.ir.decisions import OneOf
@@ -241,14 +241,14 @@ HOSTILE_KEYS = [
 def test_no_two_keys_have_one_path() -> None:
     found: dict[str, str] = {}
     for key in HOSTILE_KEYS:
-        name = module_name(key)
+        name = state_name(key)
         assert name not in found, (key, found[name])
         found[name] = key
         for part in path_of(key):
             assert part.isidentifier() or part.isdigit()
             assert not hasattr(nn.Linear(1, 1), part)
-    assert module_name("c[1].s[2].linear_glu") == "c.1.s.2.linear_glu"
-    assert module_name("type") == "type_"
+    assert state_name("c[1].s[2].linear_glu") == "c.1.s.2.linear_glu"
+    assert state_name("type") == "type_"
 
 
 def test_hostile_keys_name_modules_that_work() -> None:
@@ -257,7 +257,7 @@ def test_hostile_keys_name_modules_that_work() -> None:
     module = lower(net(op("sum", *[op("linear", x, out=2, key=key) for key in keys])))
     assert _tensor(module(torch.ones(3, 2))).shape == (3, 2)
     assert set(dict(module.named_parameters())) == {
-        f"{module_name(key)}.{name}" for key in keys for name in ("weight", "bias")
+        f"{state_name(key)}.{name}" for key in keys for name in ("weight", "bias")
     }
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .emit import emit as emit
-    from .names import module_name as module_name
     from .network import Network as Network
     from .network import lower as lower
 
@@ -19,7 +18,6 @@ _HOME = {
     "Network": ".network",
     "emit": ".emit",
     "lower": ".network",
-    "module_name": ".names",
 }
 
 __all__ = [*_HOME]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -1,11 +1,6 @@
-"""Names: keys as paths of modules, and whatever a file calls things as Python identifiers.
+"""Identifiers of generated code: whatever a file calls things, as names of Python.
 
-A key `c[1].s[2].linear` is the path `c.1.s.2.linear` of the `state_dict`. Two exceptions:
-
-1. A name that torch's modules use themselves (`type`, `half`, `weight`), or a keyword of Python,
-   gets an underscore: `type` becomes `type_`, and so that no two meet, `type_` becomes `type__`.
-2. A key that is not made of plain names and numbers is one name: `esc_` and the key, with `__`
-   for `_` and `_hex_` for any other sign that is neither a letter nor a digit.
+Keys as paths of modules are the same in every backend: see `backends/names.py`.
 """
 
 from __future__ import annotations
@@ -16,59 +11,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from keyword import kwlist
 
-TORCH_NAMES = frozenset(
-    """
-    T_destination add_module affine apply bfloat16 bias buffers call_super_init children compile
-    cpu cuda dilation double dump_patches elementwise_affine embedding_dim eps eval extra_repr
-    float forward from_pretrained get_buffer get_extra_state get_parameter get_submodule groups
-    half in_channels in_features inplace ipu kernel_size load_state_dict max_norm modules momentum
-    mtia named_buffers named_children named_modules named_parameters norm_type normalized_shape
-    num_batches_tracked num_channels num_embeddings num_features num_groups out_channels
-    out_features output_padding p padding padding_idx padding_mode parameters
-    register_backward_hook register_buffer register_forward_hook register_forward_pre_hook
-    register_full_backward_hook register_full_backward_pre_hook
-    register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module
-    register_parameter register_state_dict_post_hook register_state_dict_pre_hook requires_grad_
-    reset_parameters reset_running_stats running_mean running_var scale_grad_by_freq
-    set_extra_state set_submodule share_memory sparse state_dict stride to to_empty
-    track_running_stats train training transposed type weight xpu zero_grad
-    """.split()  # noqa: SIM905  (one sorted paragraph)
-)
-"""What torch's modules call their own attributes."""
-
-OWN_NAMES = frozenset({"graph", "parameter_names", "program", "run", "source"})
-"""What `Network` calls its own."""
-
-_RESERVED = TORCH_NAMES | OWN_NAMES | frozenset(kwlist)
-
-_PLAIN = re.compile(r"[A-Za-z]\w*(\[(0|[1-9]\d*)\])*(\.[A-Za-z]\w*(\[(0|[1-9]\d*)\])*)*", re.ASCII)
 _LONGEST = 48
-
-
-def _escaped(text: str) -> str:
-    signs = [
-        c if c.isascii() and c.isalnum() else "__" if c == "_" else f"_{ord(c):x}_" for c in text
-    ]
-    return "esc_" + "".join(signs)
-
-
-def _segment(name: str) -> str:
-    if name.startswith("esc_"):
-        return _escaped(name)
-    return f"{name}_" if name.rstrip("_") in _RESERVED or name in _RESERVED else name
-
-
-@lru_cache(maxsize=65_536)
-def path_of(key: str) -> tuple[str, ...]:
-    """The names of the modules from the root down to the one that this key owns."""
-    if not _PLAIN.fullmatch(key):
-        return (_escaped(key),)
-    return tuple([_segment(s) for s in key.replace("[", ".").replace("]", "").split(".")])
-
-
-def module_name(key: str) -> str:
-    """The name under which `get_submodule` and the `state_dict` know the owner of this key."""
-    return ".".join(path_of(key))
 
 
 @lru_cache(maxsize=65_536)

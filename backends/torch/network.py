@@ -29,8 +29,8 @@ from .program import Program, program
 class Network(nn.Module):
     """A network as an ordinary module; each graph has a subclass with its own `forward`.
 
-    The tree of modules is named by the keys of the graph, see `names.py`. `forward` takes the
-    inputs by position, in the order of `graph.inputs`, or by name, as in `parameter_names`; it
+    The tree of modules is named by the keys of the graph, see `backends/names.py`. `forward` takes
+    the inputs by position, in the order of `graph.inputs`, or by name, as in `parameter_names`; it
     returns a tensor, or where the graph has several outputs a dict of them by name.
     """
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...ir.graph import Node
-from .names import Namer, path_of
+from ..names import path_of
+from .names import Namer
 from .steps import Unfolded
 
 Heading = tuple[str, str]

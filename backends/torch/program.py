@@ -9,9 +9,10 @@ from ...ir.diagnostics import Diagnostic, FusegraphError
 from ...ir.dims import Expr as Open
 from ...ir.dims import symbols_in
 from ...ir.graph import Graph, Node
+from ..names import path_of
 from .layout import Expr, Items, statement, text_literal
 from .lowering import Held, Make, Site, SizeNames, path_expression
-from .names import Namer, path_of
+from .names import Namer
 from .paragraphs import Paragraph, paragraphs
 from .sizes import reading_of
 from .steps import Unfolded, unfold

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fusegraph.backends.names import RESERVED, state_name, weight_name
-from fusegraph.backends.torch import module_name
 
 
 @pytest.mark.parametrize(
@@ -40,12 +39,6 @@ def test_no_attribute_of_a_torch_module_is_free(layer: nn.Module) -> None:
     assert public <= RESERVED
     for attribute in dir(layer):
         layer.add_module(state_name(attribute), nn.Identity())
-
-
-@pytest.mark.parametrize("name", ["h[1].a", "type", "p", "run", "in", "keys", "esc_a", "a b"])
-def test_the_torch_backend_gives_the_same_names(name: str) -> None:
-    for key in (name, f"{name}_", f"c[1].{name}"):
-        assert module_name(key) == state_name(key)
 
 
 _keys = st.lists(
