@@ -8,7 +8,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from ..ir.decisions import Decision, Setting
-from ..ir.dims import Expr, decisions_in, settle
+from ..ir.dims import Expr, decisions_in, pretty, settle
 from ..ir.genotype import Genotype
 from ..ir.graph import Graph, Node, Requirement, cell, formal, graph, intern, topological
 from ..ir.ops import CELL, CHOICE, FORMAL, MAYBE
@@ -91,7 +91,7 @@ class Specialiser:
             if remembered is not None and remembered[0] == state and state is not None:
                 local[stack.pop()] = remembered[1]
                 continue
-            needed = _reached_inputs(node, settings)
+            needed = self._reached_inputs(node, settings, known)
             waiting = [i for i in needed if i not in local]
             if waiting:
                 stack.extend(reversed(waiting))
@@ -133,6 +133,26 @@ class Specialiser:
             )
         return intern(op, there, attrs, node.key)
 
+    def _reached_inputs(
+        self,
+        node: Node,
+        settings: Mapping[str, Setting],
+        known: Mapping[str, Setting | None],
+    ) -> tuple[Node, ...]:
+        """The inputs that matter under these settings; decisions above the others have none."""
+        if node.op is CHOICE:
+            slot: int = node["slot"]
+            return (node.inputs[settings[node.decision.key][slot]],)
+        if node.op is MAYBE and node["index"] not in settings[node.decision.key]:
+            return ()
+        if node.op is CELL:
+            body = self._settle(node["body"], settings, known)
+            assert body is not None
+            reached = _operands_in(body)
+            pairs = zip(node["formals"], node.inputs, strict=True)
+            return tuple([i for f, i in pairs if f["name"] in reached])
+        return node.inputs
+
     def _rebuilt_cell(
         self,
         node: Node,
@@ -142,15 +162,12 @@ class Specialiser:
     ) -> Node:
         body = self._settle(node["body"], settings, known)
         assert body is not None
-        pairs = [
-            (formal(f["name"], i.type), i)
-            for f, i in zip(node["formals"], inputs, strict=True)
-            if i is not None
-        ]
-        bound = tuple([(name, _settled_attr(value, settings)) for name, value in node["bound"]])
-        return cell(
-            node["name"], [f for f, _ in pairs], body, [i for _, i in pairs], bound, node.key
-        )
+        reached = _operands_in(body)
+        names = [f["name"] for f in node["formals"] if f["name"] in reached]
+        there = [i for i in inputs if i is not None]
+        formals = [formal(name, i.type) for name, i in zip(names, there, strict=True)]
+        bound = tuple([(name, _shown_attr(value, settings)) for name, value in node["bound"]])
+        return cell(node["name"], formals, body, there, bound, node.key)
 
 
 def _decisions_of(node: Node) -> dict[str, Decision]:
@@ -171,19 +188,22 @@ def _decisions_of(node: Node) -> dict[str, Decision]:
     return found
 
 
-def _reached_inputs(node: Node, settings: Mapping[str, Setting]) -> tuple[Node, ...]:
-    if node.op is CHOICE:
-        slot: int = node["slot"]
-        return (node.inputs[settings[node.decision.key][slot]],)
-    if node.op is MAYBE and node["index"] not in settings[node.decision.key]:
-        return ()
-    return node.inputs
-
-
 def _settled_type(type: Type, settings: Mapping[str, Setting]) -> Type | None:
     if type.maybe is not None and type.maybe[1] not in settings[type.maybe[0].key]:
         return None
     return tensor(type.dtype, _settled_attr(type.shape, settings))
+
+
+def _operands_in(body: Node) -> set[str]:
+    return {node["name"] for node in topological([body]) if node.op is FORMAL}
+
+
+def _shown_attr(value: Any, settings: Mapping[str, Setting]) -> Any:
+    """An attribute that is only for people: what nothing reaches may stay open, as a text."""
+    try:
+        return _settled_attr(value, settings)
+    except KeyError:
+        return pretty(value) if isinstance(value, Expr) else "open"
 
 
 def _settled_attr(value: Any, settings: Mapping[str, Setting]) -> Any:
