@@ -25,7 +25,12 @@ Shape = tuple[Size, ...]
 SIZES = {"N": 3, "T": 6}
 """What the named sizes are bound to when a network runs."""
 
-ACTIVATIONS = ("relu", "sigmoid", "tanh", "gelu", "silu", "softplus", "abs", "leaky_relu")
+ACTIVATIONS = ("abs", "gelu", "leaky_relu", "relu", "sigmoid", "silu", "softplus", "tanh")
+BOUNDED = (
+    "exp(tanh({}))", "sqrt(abs({}) + 1)", "log(softplus({}) + 1)", "softmax({}, axis=1)",
+    "log_softmax({}, axis=1)", "{0} / (abs({0}) + 1)", "{} * 0.5", "1 - {}",
+)  # fmt: skip
+"""Functions of one value that stay finite and well conditioned."""
 STEPS = ("zero", "sum", "attention", "linear_glu", "concat_fc")
 
 
@@ -110,7 +115,7 @@ Rule = Callable[[Writer], None]
 def _vector(w: Writer, value: Value) -> str:
     """The value as a vector of a known width, in whatever rank it comes."""
     axes = {1: "", 2: "axis=2", 3: "axis=(2, 3)"}[len(value.shape)]
-    reduce = w.one(("mean", "amax")) if axes else ""
+    reduce = w.one(("mean", "amax", "total")) if axes else ""
     return f"{reduce}({value.text}, {axes})" if axes else value.text
 
 
@@ -122,9 +127,8 @@ def _mapped(w: Writer, text: str, shape: Shape, width: Size) -> tuple[str, Shape
 
 def activation(w: Writer) -> None:
     value = w.one(w.values)
-    op = w.one((*ACTIVATIONS, *w.activations))
-    text = w.one((f"{op}({value.text})", f"{value.text} * 0.5", f"1 - {value.text}"))
-    w.add(text, value.shape)
+    forms = (*BOUNDED, *[f"{op}({{}})" for op in (*w.activations, *ACTIVATIONS)])
+    w.add(w.one(forms).format(value.text), value.shape)
 
 
 def linear(w: Writer) -> None:
@@ -198,6 +202,28 @@ def moved(w: Writer) -> None:
     value = w.of_rank(2)
     if value is not None:
         w.add(f"transpose(tanh(transpose({value.text})))", value.shape)
+
+
+def reshaped(w: Writer) -> None:
+    """Shapes changed and changed back, padded, or stretched to meet another value."""
+    value = w.one(w.values)
+    size = value.shape[0]
+    if len(value.shape) == 1:
+        w.add(f"flatten(reshape({value.text}, shape=(N, 1, {size})))", value.shape)
+    elif len(value.shape) == 2:
+        column = f"mean({value.text}, axis=2, keep=true)"
+        w.add(f"expand({column}, axis=2, size={value.shape[1]}) + {value.text}", value.shape)
+    else:
+        padded = f"pad({value.text}, pad=((1, 0), (0, 2)))"
+        w.add(f"avg_pool({padded}, kernel=(2, 3), stride=1)", value.shape)
+
+
+def learned(w: Writer) -> None:
+    """A table that depends on no input, added to each sample."""
+    value = w.one(w.values)
+    if not {"T", "L"} & set(value.shape):
+        sizes = ", ".join(["1", *map(str, value.shape)])
+        w.add(f'{value.text} + parameter(shape=({sizes}), init="normal")', value.shape)
 
 
 def sliced(w: Writer) -> None:
@@ -365,7 +391,7 @@ def tower(w: Writer) -> None:
 
 PLAIN: tuple[Rule, ...] = (
     concatenated, arithmetic, called, shared, norm, convolution, pooled, flattened, gated,
-    to_vector, sliced, moved, noisy, linear, activation,
+    activation, reshaped, learned, to_vector, sliced, moved, noisy, linear,
 )  # fmt: skip
 OPEN: tuple[Rule, ...] = (
     pick_step, take_k, take_some, pick_op, pick_width, tower, pick_value, open_attribute,
