@@ -23,6 +23,7 @@ Shape = tuple[Size, ...]
 """All sizes of a value but the batch's: numbers, or names that the text defines."""
 
 SIZES = {"N": 3, "T": 6}
+OTHER_SIZES = {"N": 1, "T": 9}
 """What the named sizes are bound to when a network runs."""
 
 ACTIVATIONS = ("abs", "gelu", "leaky_relu", "relu", "sigmoid", "silu", "softplus", "tanh")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 from collections import Counter
+from collections.abc import Mapping
 from fractions import Fraction
 from itertools import product
 from math import prod
@@ -36,9 +37,10 @@ from fusegraph.ir.dsl import Program, format_genotype, load, loads, parse_genoty
 from fusegraph.ir.dsl.flat import parse_graph, print_graph
 from fusegraph.ir.dsl.format import format_text
 from fusegraph.ir.genotype import Genotype
-from fusegraph.ir.graph import Graph, Node, everything
+from fusegraph.ir.graph import Graph
+from fusegraph.ir.node import Node, everything
 from fusegraph.ir.reach import walk
-from generators import SIZES, programs, texts
+from generators import OTHER_SIZES, SIZES, programs, texts
 from recipes import changed, disguised, isomorphic, made, paired, recipes
 from repository import ROOT
 
@@ -62,12 +64,17 @@ def _some(examples: int) -> settings:
     return settings(max_examples=examples, suppress_health_check=checks)
 
 
-def _batch(graph: Graph, seed: int = 0, dtype: torch.dtype = torch.float32) -> dict[str, Any]:
+def _batch(
+    graph: Graph,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    sizes: Mapping[str, int] = SIZES,
+) -> dict[str, Any]:
     """Random tensors for the inputs; whole numbers are below the rows of every table."""
     rng = np.random.default_rng(seed)
     found: dict[str, Any] = {}
     for node in graph.inputs:
-        shape = [int(str(bind(size, SIZES))) for size in node.type.shape]
+        shape = _shape(node, sizes)
         if node.type.dtype == "i64":
             found[node["name"]] = torch.from_numpy(rng.integers(0, 5, shape))
         else:
@@ -81,8 +88,8 @@ def _outputs(module: Network, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
     return found if isinstance(found, dict) else {module.graph.outputs[0][0]: found}
 
 
-def _shape(node: Node) -> tuple[int, ...]:
-    return tuple([int(str(bind(size, SIZES))) for size in node.type.shape])
+def _shape(node: Node, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    return tuple([int(str(bind(size, sizes))) for size in node.type.shape])
 
 
 # ── P1: text and graph ───────────────────────────────────────────────────────────────────────────
@@ -131,12 +138,12 @@ def test_a_genotype_comes_back_from_its_text(program: Program, seed: int) -> Non
 # ── P2, P7: every genotype becomes a network that runs, exports, and costs what was said ─────────
 
 
-def _check_cost(settled: Graph, module: Network) -> None:
+def _check_cost(settled: Graph, module: Network, sizes: Mapping[str, int]) -> None:
     total = cost(settled)
-    assert bind(total.parameters, SIZES) == sum(p.numel() for p in module.parameters())
+    assert total.parameters == sum(p.numel() for p in module.parameters())
     with FlopCounterMode(display=False) as counter:
-        _outputs(module, _batch(settled))
-    assert 2 * bind(total.macs, SIZES) == counter.get_total_flops()
+        _outputs(module, _batch(settled, sizes=sizes))
+    assert 2 * bind(total.macs, sizes) == counter.get_total_flops()
 
 
 def _check_onnx(settled: Graph, module: Network) -> None:
@@ -151,22 +158,24 @@ def _check_onnx(settled: Graph, module: Network) -> None:
     session = ort.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    batch = _batch(settled, 1)
     names = [output.name for output in session.get_outputs()]
-    found = session.run(names, {name: value.numpy() for name, value in batch.items()})
-    expected = _outputs(module, batch)
-    for name, value in zip(names, found, strict=True):
-        assert difference(expected[name].numpy(), np.asarray(value)) < 1e-5
+    for sizes in (SIZES, OTHER_SIZES):
+        batch = _batch(settled, 1, sizes=sizes)
+        found = session.run(names, {name: value.numpy() for name, value in batch.items()})
+        expected = _outputs(module, batch)
+        for name, value in zip(names, found, strict=True):
+            assert difference(expected[name].numpy(), np.asarray(value)) < 1e-5
 
 
 def _check_network(settled: Graph, seed: int) -> Network:
     assert settled.settled
     module = lower(settled, seed).eval()
-    found = _outputs(module, _batch(settled))
-    for name, node in settled.outputs:
-        assert tuple(found[name].shape) == _shape(node)
-        assert bool(torch.isfinite(found[name]).all())
-    _check_cost(settled, module)
+    for sizes in (SIZES, OTHER_SIZES):
+        found = _outputs(module, _batch(settled, sizes=sizes))
+        for name, node in settled.outputs:
+            assert tuple(found[name].shape) == _shape(node, sizes)
+            assert bool(torch.isfinite(found[name]).all())
+        _check_cost(settled, module, sizes)
     return module
 
 
