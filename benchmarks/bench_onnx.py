@@ -26,7 +26,8 @@ from fusegraph.backends.onnx.parity import random_inputs
 from fusegraph.backends.torch import Network
 from fusegraph.backends.torch import lower as lower_to_torch
 from fusegraph.ir.dsl import loads
-from fusegraph.ir.graph import Graph, Node, build, graph, input_node
+from fusegraph.ir.graph import Graph, graph
+from fusegraph.ir.node import Node, build, input_node
 from fusegraph.ir.ops import op_named
 
 CELLS = """fuse 1

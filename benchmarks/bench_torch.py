@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from fusegraph.backends.torch import Network, lower
 from fusegraph.ir.dims import symbol
 from fusegraph.ir.dsl import loads
-from fusegraph.ir.graph import Graph, build, graph, input_node
+from fusegraph.ir.graph import Graph, graph
+from fusegraph.ir.node import build, input_node
 from fusegraph.ir.ops import op_named
 from fusegraph.ir.types import tensor
 

@@ -68,7 +68,7 @@ def _checked(file: Path, overrides: dict[str, str]) -> dict[str, Any]:
         graph, kind = source.graph, source.kind
     from ..compiler.count import count
     from ..ir.diagnostics import FusegraphError
-    from ..ir.graph import everything
+    from ..ir.node import everything
 
     try:
         counted = count(graph)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..ir.dims import Static
-from ..ir.graph import Graph, Node, topological
+from ..ir.graph import Graph
+from ..ir.node import Node, topological
 from ..ir.ops import CELL, FORMAL, INPUT
 from ..ir.ops.products import product
 from ..ir.types import DTYPES

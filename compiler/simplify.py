@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..ir.graph import Graph, Node, build, cell, graph, intern, topological
+from ..ir.graph import Graph, graph
+from ..ir.node import Node, build, cell, intern, topological
 from ..ir.ops import CELL, CHOICE, FORMAL, INPUT, MAYBE, PRIMITIVES
 
 _ZERO_TO_ZERO = frozenset(

@@ -10,7 +10,8 @@ from weakref import WeakKeyDictionary
 from ..ir.decisions import Decision, Setting
 from ..ir.dims import Expr, decisions_in, pretty, settle
 from ..ir.genotype import Genotype
-from ..ir.graph import Graph, Node, Requirement, cell, formal, graph, intern, topological
+from ..ir.graph import Graph, Requirement, graph
+from ..ir.node import Node, cell, formal, intern, topological
 from ..ir.ops import CELL, CHOICE, FORMAL, MAYBE
 from ..ir.types import Type, tensor
 

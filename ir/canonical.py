@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 
 from .cells import expand
-from .graph import Graph, Node
+from .graph import Graph
+from .node import Node
 
 DIGITS = 12
 

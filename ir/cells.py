@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from .graph import Graph, Node, graph, intern, topological
+from .graph import Graph, graph
+from .node import Node, intern, topological
 from .ops import CELL, FORMAL
 
 

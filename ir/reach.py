@@ -14,7 +14,8 @@ from weakref import WeakKeyDictionary
 from .cells import expand
 from .decisions import Decision, Setting
 from .dims import Expr, decisions_in
-from .graph import Graph, Node
+from .graph import Graph
+from .node import Node
 from .ops import CHOICE, MAYBE
 
 

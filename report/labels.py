@@ -9,7 +9,7 @@ from typing import Any
 
 from ..ir.decisions import Decision, KOf, Setting, SomeOf
 from ..ir.dims import Expr, decisions_in, pretty, settle, text_of
-from ..ir.graph import Node
+from ..ir.node import Node
 from ..ir.ops import CELL, FORMAL, INPUT, Misfit
 from ..ir.types import Type
 from .text import clean

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..ir.decisions import Decision
-from ..ir.graph import Node
+from ..ir.node import Node
 from ..ir.ops import CELL, CHOICE, MAYBE
 
 _MOST_CHIPS = 24

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ..ir.decisions import SomeOf
-from ..ir.graph import Graph, Node, everything, topological
+from ..ir.graph import Graph
+from ..ir.node import Node, everything, topological
 from ..ir.ops import CELL, CHOICE, FORMAL, INPUT, MAYBE
 from .buses import with_buses
 from .labels import Run, Settings, kind_text, op_runs, short_name, tooltip, type_text

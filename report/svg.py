@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Literal
 
 from ..ir.decisions import Setting
-from ..ir.graph import Graph, Node
+from ..ir.graph import Graph
+from ..ir.node import Node
 from ..ir.ops import CELL
 from .boxes import (
     ASKS_MARGIN,

@@ -14,7 +14,8 @@ from torch.nn import functional as f
 
 from fusegraph.backends.names import weight_name
 from fusegraph.ir.dims import Expr, Static, bind, symbol
-from fusegraph.ir.graph import Graph, Node, build, graph, input_node
+from fusegraph.ir.graph import Graph, graph
+from fusegraph.ir.node import Node, build, input_node
 from fusegraph.ir.ops import INPUT, op_named
 from fusegraph.ir.types import tensor
 

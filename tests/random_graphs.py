@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from fusegraph.ir.decisions import KOf, OneOf, SomeOf
 from fusegraph.ir.dims import symbol
-from fusegraph.ir.graph import Graph, Node, build, cell, choice, formal, graph, input_node, maybe
+from fusegraph.ir.graph import Graph, graph
+from fusegraph.ir.node import Node, build, cell, choice, formal, input_node, maybe
 from fusegraph.ir.ops import op_named
 from fusegraph.ir.types import tensor
 

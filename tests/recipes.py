@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from fusegraph.ir.cells import expand
 from fusegraph.ir.dims import symbol
-from fusegraph.ir.graph import Graph, Node, build, graph, input_node
+from fusegraph.ir.graph import Graph, graph
+from fusegraph.ir.node import Node, build, input_node
 from fusegraph.ir.ops import PRIMITIVES
 from fusegraph.ir.types import tensor
 

@@ -16,7 +16,8 @@ from fusegraph.ir.decisions import OneOf, Setting
 from fusegraph.ir.diagnostics import FusegraphError
 from fusegraph.ir.dims import symbol
 from fusegraph.ir.dsl import load, loads
-from fusegraph.ir.graph import Graph, build, choice, graph, input_node
+from fusegraph.ir.graph import Graph, graph
+from fusegraph.ir.node import build, choice, input_node
 from fusegraph.ir.ops import op_named
 from fusegraph.ir.types import tensor
 from fusegraph.report.boxes import line_width

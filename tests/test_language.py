@@ -7,7 +7,7 @@ import pytest
 
 from fusegraph.ir.diagnostics import FusegraphError
 from fusegraph.ir.dsl import Program, load, loads
-from fusegraph.ir.graph import Node, everything
+from fusegraph.ir.node import Node, everything
 
 
 def space(body: str, before: str = "") -> str:

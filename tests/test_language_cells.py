@@ -6,7 +6,7 @@ from fusegraph.compiler.count import count
 from fusegraph.ir.cells import expand
 from fusegraph.ir.diagnostics import FusegraphError
 from fusegraph.ir.dsl import Program, loads
-from fusegraph.ir.graph import everything
+from fusegraph.ir.node import everything
 
 BASE = """fuse 1
 {cells}

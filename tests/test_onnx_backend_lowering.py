@@ -19,7 +19,8 @@ from fusegraph.backends.onnx import Metadata, lower
 from fusegraph.backends.onnx.samples import sample_axis
 from fusegraph.ir.decisions import OneOf
 from fusegraph.ir.dims import symbol
-from fusegraph.ir.graph import Graph, Node, cell, choice, formal
+from fusegraph.ir.graph import Graph
+from fusegraph.ir.node import Node, cell, choice, formal
 from fusegraph.ir.types import tensor
 from onnx_oracle import (
     evaluate,

@@ -15,7 +15,8 @@ from onnx.reference import ReferenceEvaluator
 
 from fusegraph.backends.onnx.lowering import LOWERINGS, lower
 from fusegraph.ir.dims import call, symbol
-from fusegraph.ir.graph import Graph, Node
+from fusegraph.ir.graph import Graph
+from fusegraph.ir.node import Node
 from fusegraph.ir.ops import PRIMITIVES
 from onnx_oracle import evaluate, given, network, op, random_inputs, random_weights
 

@@ -6,7 +6,8 @@ import pytest
 
 from fusegraph.compiler.simplify import simplify
 from fusegraph.ir.dsl import loads
-from fusegraph.ir.graph import Graph, everything
+from fusegraph.ir.graph import Graph
+from fusegraph.ir.node import everything
 
 HEAD = """fuse 1
 use "std/bm_nas": zero, attention, linear_glu, concat_fc

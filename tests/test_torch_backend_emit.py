@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from fusegraph.backends.torch import emit, lower
-from fusegraph.ir.graph import Graph, graph, input_node
+from fusegraph.ir.graph import Graph, graph
+from fusegraph.ir.node import input_node
 from fusegraph.ir.types import tensor
 from repository import ROOT
 from torch_backend_networks import N, T, batch_for, bm_nas, f32, mfas, net, op

@@ -11,7 +11,7 @@ import torch
 from fusegraph.backends.torch import lower
 from fusegraph.ir.decisions import OneOf
 from fusegraph.ir.diagnostics import FusegraphError, codes, explain, render
-from fusegraph.ir.graph import choice, input_node
+from fusegraph.ir.node import choice, input_node
 from torch_backend_networks import N, T, f32, net, op
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fusegraph.backends.torch import lower
 from fusegraph.backends.torch.table import LOWERINGS
-from fusegraph.ir.graph import input_node
+from fusegraph.ir.node import input_node
 from fusegraph.ir.ops import PRIMITIVES
 from fusegraph.ir.types import Type, tensor
 from torch_backend_networks import N, T, batch_for, f32, net, op, shape_of

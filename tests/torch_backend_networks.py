@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from fusegraph.ir.dims import Dim, Static, bind, symbol
-from fusegraph.ir.graph import Graph, Node, build, cell, formal, graph, input_node
+from fusegraph.ir.graph import Graph, graph
+from fusegraph.ir.node import Node, build, cell, formal, input_node
 from fusegraph.ir.ops import PRIMITIVES
 from fusegraph.ir.types import Type, tensor
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from ...ir.dims import Expr, Static, text_of
-from ...ir.graph import Node
+from ...ir.node import Node
 from ...ir.types import Type
 from ..names import weight_name
 from .problems import problem

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from math import sqrt
 
-from ...ir.graph import Node
+from ...ir.node import Node
 from .builder import NUMPY, Builder, fixed_number
 from .sizes import scalar
 

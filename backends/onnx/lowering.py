@@ -9,7 +9,8 @@ from onnx import ModelProto, helper
 
 from ... import __version__
 from ...ir.cells import expand
-from ...ir.graph import Graph, Node
+from ...ir.graph import Graph
+from ...ir.node import Node
 from ...ir.ops import INPUT
 from . import elementwise, products, reducing, shaping
 from .builder import Array, Builder, value_info

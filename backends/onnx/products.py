@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from onnx import helper
 
-from ...ir.graph import Node
+from ...ir.node import Node
 from .builder import ELEMENT, Builder, fixed, fixed_all, fixed_pads
 from .elementwise import Lowering
 from .sizes import vector

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...ir.dims import Expr
-from ...ir.graph import Node
+from ...ir.node import Node
 from .builder import NUMPY, Builder, fixed, fixed_all, fixed_number, fixed_pads
 from .elementwise import Lowering
 from .sizes import reshape

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ...ir.dims import Dim, Expr, Symbol, symbols_in
-from ...ir.graph import Graph, Node
+from ...ir.graph import Graph
+from ...ir.node import Node
 
 
 def sample_axis(graph: Graph) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ...ir.dims import Expr, Static
-from ...ir.graph import Node
+from ...ir.node import Node
 from .builder import NUMPY, Builder
 from .elementwise import Lowering
 from .sizes import reshape, size_vector, vector

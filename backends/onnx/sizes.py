@@ -16,7 +16,7 @@ import numpy as np
 from onnx import TensorProto
 
 from ...ir.dims import Atom, Call, Expr, Static, Symbol, symbol
-from ...ir.graph import Node
+from ...ir.node import Node
 from .builder import NUMPY, Builder
 from .problems import problem
 

@@ -9,7 +9,7 @@ from typing import Any
 from ...ir.diagnostics import Diagnostic, FusegraphError
 from ...ir.dims import Expr as Open
 from ...ir.dims import Static, symbols_in, text_of
-from ...ir.graph import Node
+from ...ir.node import Node
 from .layout import Call, Expr, Items
 from .sizes import python_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...ir.graph import Node
+from ...ir.node import Node
 from ..names import path_of
 from .names import Namer
 from .steps import Unfolded

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from ...ir.diagnostics import Diagnostic, FusegraphError
 from ...ir.dims import Expr as Open
 from ...ir.dims import symbols_in
-from ...ir.graph import Graph, Node
+from ...ir.graph import Graph
+from ...ir.node import Node
 from ..names import path_of
 from .layout import Expr, Items, statement, text_literal
 from .lowering import Held, Make, Site, SizeNames, path_expression

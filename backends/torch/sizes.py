@@ -8,7 +8,7 @@ from math import isfinite, lcm
 
 from ...ir.diagnostics import Diagnostic, FusegraphError
 from ...ir.dims import Call, Expr, Static, Symbol, symbols_in
-from ...ir.graph import Node
+from ...ir.node import Node
 
 _INFIX = {"floordiv": "//", "mod": "%", "div": "/", "pow": "**"}
 _WHOLE_RESULT = {"floor", "ceil", "round", "round8"}

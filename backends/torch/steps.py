@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ...ir.graph import Graph, Node, intern, topological
+from ...ir.graph import Graph
+from ...ir.node import Node, intern, topological
 from ...ir.ops import CELL, FORMAL, INPUT
 
 

@@ -20,7 +20,7 @@ from ..dims import (
     mod,
     settle,
 )
-from ..graph import Node, build
+from ..node import Node, build
 from ..ops import PRIMITIVES, Misfit
 from . import syntax as s
 from .context import Elaboration, problem

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..diagnostics import Diagnostic, Edit, Label, Span
 from ..dims import call as call_scalar
-from ..graph import Node, build, choice
+from ..node import Node, build, choice
 from ..ops import Misfit, Op
 from . import syntax as s
 from .arithmetic import SCALAR_FUNCTIONS, computed

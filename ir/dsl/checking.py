@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ..diagnostics import Diagnostic, Label
 from ..dims import symbols_in
-from ..graph import Node, everything, sizes_named, sizes_told, topological
+from ..node import Node, everything, topological
 from ..ops import FORMAL, INPUT
+from ..sizes import sizes_named, sizes_told
 from .context import Elaboration
 
 

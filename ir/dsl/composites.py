@@ -6,7 +6,7 @@ from typing import Any
 
 from ..diagnostics import Label, Span
 from ..dims import Static, pretty, text_of
-from ..graph import Node, cell, formal
+from ..node import Node, cell, formal
 from ..ops import Misfit
 from ..ops.base import require_equal, require_positive
 from ..types import DTYPES, Type, tensor

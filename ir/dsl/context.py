@@ -9,7 +9,8 @@ from typing import Any
 
 from ..decisions import Decision
 from ..diagnostics import Diagnostic, Edit, FusegraphError, Label, Span
-from ..graph import Node, Requirement
+from ..graph import Requirement
+from ..node import Node
 from . import syntax as s
 
 MOST_STATEMENTS = 50_000

@@ -8,7 +8,7 @@ from typing import Any
 from ..decisions import Decision, KOf, OneOf, OpenNumber, SomeOf
 from ..diagnostics import Label
 from ..dims import pick
-from ..graph import Node, choice, maybe
+from ..node import Node, choice, maybe
 from ..ops import Misfit
 from . import syntax as s
 from .context import Candidate, Elaboration, problem

@@ -29,19 +29,8 @@ from ..dims import (
     symbol,
     text_of,
 )
-from ..graph import (
-    Graph,
-    Node,
-    Requirement,
-    build,
-    cell,
-    choice,
-    formal,
-    graph,
-    input_node,
-    maybe,
-    topological,
-)
+from ..graph import Graph, Requirement, graph
+from ..node import Node, build, cell, choice, formal, input_node, maybe, topological
 from ..ops import CELL, CHOICE, FORMAL, INPUT, MAYBE, PRIMITIVES, Misfit
 from ..types import DTYPES, Type, tensor
 

@@ -7,7 +7,7 @@ from typing import Any, TypeGuard
 
 from ..diagnostics import Edit
 from ..dims import Expr, Static, pretty
-from ..graph import Node
+from ..node import Node
 from . import syntax as s
 from .context import Problem, problem
 from .values import Family, Many, OpChoice, OpRef

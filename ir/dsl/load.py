@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..diagnostics import Diagnostic, Edit, FusegraphError, Label, Span
-from ..graph import Graph, Node, graph
+from ..graph import Graph, graph
+from ..node import Node
 from . import syntax as s
 from .checking import check_sizes, check_weights
 from .context import Elaboration, Problem, Silent, nearest, problem, unknown

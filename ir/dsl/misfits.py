@@ -10,7 +10,7 @@ from typing import Any, cast
 from ..decisions import Setting
 from ..diagnostics import Diagnostic, Edit, Label, Span
 from ..dims import Expr, Static, settle, text_of
-from ..graph import Node
+from ..node import Node
 from ..ops import PRIMITIVES, Misfit, Op
 from ..types import tensor
 from . import syntax as s

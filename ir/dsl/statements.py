@@ -6,7 +6,8 @@ from typing import Any
 
 from ..diagnostics import Diagnostic, Label, Span
 from ..dims import Expr, Number, Static, Symbol, symbol, symbols_in, text_of
-from ..graph import MEASURES, Node, Requirement, input_node
+from ..graph import MEASURES, Requirement
+from ..node import Node, input_node
 from . import syntax as s
 from .composites import evaluate_type
 from .context import MOST_STATEMENTS, Elaboration, Problem, Silent, problem
