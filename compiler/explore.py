@@ -52,12 +52,18 @@ def mutate(space: Graph, genotype: Genotype, rng: Random) -> Genotype:
     before = genotype.settings
     for attempt in range(TRIES if keys else 0):
         new = dict(before)
-        for key in rng.sample(keys, min(1 + attempt // _TRIES_EACH, len(keys))):
+        for key in _drawn(keys, 1 + attempt // _TRIES_EACH, rng):
             new[key] = space.decisions[key].mutate(before[key], rng)
         settings = walk(space, _given(new, lambda decision: decision.sample(rng)))
         if satisfied(space, settings):
             return Genotype.of(space.digest, settings)
     return genotype
+
+
+def _drawn(keys: list[str], size: int, rng: Random) -> list[str]:
+    if size == 1:
+        return [keys[rng.randrange(len(keys))]]
+    return rng.sample(keys, min(size, len(keys)))
 
 
 def cross(space: Graph, first: Genotype, second: Genotype, rng: Random) -> Genotype:
