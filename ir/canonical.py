@@ -8,7 +8,8 @@ refined from both sides, and what is still alike is numbered each way, the small
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence, Set
 from hashlib import blake2b
 
 from .cells import expand
@@ -118,41 +119,119 @@ def _refined(graph: Graph, colours: _Colours) -> dict[Node, bytes]:
         current, classes = new, refined
 
 
+def _apart(graph: Graph, colours: dict[Node, bytes]) -> dict[Node, bytes]:
+    """Numbers for parts of the graph that are images of each other and meet only at their ends.
+
+    Such are the branches of a sum that differ in nothing: they may be exchanged freely, so any
+    numbers will do, and no time is lost on trying each. The parts are the connected ones of what
+    has its colour in common with other nodes. Colours are stable, so parts of the same colours
+    are alike, node by node, where no part has a colour twice.
+    """
+    often = Counter(colours.values())
+    alike = {node for node in graph.order if often[colours[node]] > 1}
+    parts = _parts([node for node in graph.order if node in alike], alike)
+    mixed: set[bytes] = set()
+    for part in parts:
+        found = [colours[node] for node in part]
+        if len(set(found)) < len(found):
+            mixed.update(found)
+    numbers: Counter[bytes] = Counter()
+    for part in parts:
+        first = min([colours[node] for node in part])
+        if first not in mixed:
+            numbers[first] += 1
+            for node in part:
+                colours[node] = _hash(colours[node], b"part", b"%d" % numbers[first])
+    return colours
+
+
+def _parts(order: Sequence[Node], alike: Set[Node]) -> list[list[Node]]:
+    """The connected parts of these nodes: by inputs, and by weights in common."""
+    together: dict[Node | str, list[Node | str]] = {}
+    for node in order:
+        for other in (*[i for i in node.inputs if i in alike], *([node.key] if node.key else [])):
+            together.setdefault(node, []).append(other)
+            together.setdefault(other, []).append(node)
+    seen: set[Node | str] = set()
+    parts: list[list[Node]] = []
+    for start in order:
+        part: list[Node] = []
+        stack: list[Node | str] = [start]
+        while stack:
+            one = stack.pop()
+            if one not in seen:
+                seen.add(one)
+                stack += together.get(one, [])
+                if not isinstance(one, str):
+                    part.append(one)
+        if part:
+            parts.append(part)
+    return parts
+
+
+class _Orbits:
+    """Nodes that symmetries found so far map to each other (union-find)."""
+
+    def __init__(self) -> None:
+        self._up: dict[Node, Node] = {}
+
+    def of(self, node: Node) -> Node:
+        while (up := self._up.get(node)) is not None:
+            node = up
+        return node
+
+    def join(self, first: Node, second: Node) -> None:
+        a, b = self.of(first), self.of(second)
+        if a is not b:
+            self._up[b] = a
+
+
 def _smallest(graph: Graph) -> list[str]:
-    start: dict[Node, bytes] = {node: node.form for node in graph.order}
-    for name, node in graph.outputs:
-        start[node] = _hash(start[node], b"o", name.encode())
-    return _descend(graph, _refined(graph, start))
-
-
-def _descend(graph: Graph, colours: dict[Node, bytes]) -> list[str]:
     """Set one of a class of alike nodes apart, refine, and go on; the smallest outcome wins.
 
     Exact where nodes of one colour are images of each other under a symmetry of the graph, as in
-    every graph without strongly regular parts; the first level tries each node of the class.
+    every graph without strongly regular parts; the first level tries each node of the class, save
+    those that a symmetry, seen in two equal outcomes, maps to one that was tried.
     """
-    tied = _first_tied(graph, colours)
-    if tied is None:
-        return _in_colours(graph, colours)
-    best: list[str] | None = None
-    for node in tied:
-        branch = {**colours, node: _hash(colours[node], b"individual")}
-        refined = _refined(graph, branch)
-        while (more := _first_tied(graph, refined)) is not None:
-            refined[more[0]] = _hash(refined[more[0]], b"individual")
-            refined = _refined(graph, refined)
-        lines = _in_colours(graph, refined)
-        if best is None or lines < best:
-            best = lines
-    assert best is not None
-    return best
+    start: dict[Node, bytes] = {node: node.form for node in graph.order}
+    for name, node in graph.outputs:
+        start[node] = _hash(start[node], b"o", name.encode())
+    colours = _apart(graph, _refined(graph, start))
+    orbits = _Orbits()
+    tried: list[Node] = []
+    outcomes: list[tuple[list[str], list[Node]]] = []
+    candidates: Sequence[Node | None] = _first_tied(graph, colours) or [None]
+    for node in candidates:
+        if node is not None and orbits.of(node) in [orbits.of(other) for other in tried]:
+            continue
+        lines, order = _in_colours(graph, _told_apart(graph, colours, node))
+        same = next((known for text, known in outcomes if text == lines), None)
+        if same is None:
+            outcomes.append((lines, order))
+        else:
+            for one, other in zip(same, order, strict=True):
+                orbits.join(one, other)
+        if node is not None:
+            tried.append(node)
+    return min([lines for lines, _ in outcomes])
 
 
-def _in_colours(graph: Graph, colours: _Colours) -> list[str]:
+def _told_apart(graph: Graph, colours: dict[Node, bytes], first: Node | None) -> dict[Node, bytes]:
+    """Colours that differ wherever it matters, with `first` the first to be set apart."""
+    found = colours
+    while first is not None:
+        found = {**found, first: _hash(found[first], b"individual")}
+        found = _apart(graph, _refined(graph, found))
+        first = next(iter(_first_tied(graph, found) or ()), None)
+    return found
+
+
+def _in_colours(graph: Graph, colours: _Colours) -> tuple[list[str], list[Node]]:
     def inputs_of(node: Node) -> Sequence[Node]:
         return _coloured(node, colours)
 
-    return _numbered(graph, _depth_first(graph, inputs_of), inputs_of)
+    order = _depth_first(graph, inputs_of)
+    return _numbered(graph, order, inputs_of), order
 
 
 def _coloured(node: Node, colours: _Colours) -> Sequence[Node]:

@@ -190,3 +190,11 @@ def paired(vertices: int, edges: Sequence[tuple[int, int]], order: Sequence[int]
     layers = [build(PRIMITIVES["linear"], [x], {"out": 4}, f"w{order[v]}") for v in range(vertices)]
     products = [build(PRIMITIVES["mul"], [layers[a], layers[b]]) for a, b in edges]
     return graph("paired", [x], [("out", build(PRIMITIVES["sum"], products))])
+
+
+def star(order: Sequence[int]) -> Graph:
+    """A sum of as many branches that differ in their weights alone, which `order` numbers."""
+    x = input_node("x", tensor("f32", (symbol("N"), 4)))
+    layers = [build(PRIMITIVES["linear"], [x], {"out": 4}, f"w{i}") for i in order]
+    branches = [build(PRIMITIVES["relu"], [layer]) for layer in layers]
+    return graph("star", [x], [("out", build(PRIMITIVES["sum"], branches))])

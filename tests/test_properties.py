@@ -41,7 +41,7 @@ from fusegraph.ir.graph import Graph
 from fusegraph.ir.node import Node, everything
 from fusegraph.ir.reach import walk
 from generators import OTHER_SIZES, SIZES, programs, texts
-from recipes import changed, disguised, isomorphic, made, paired, recipes
+from recipes import changed, disguised, isomorphic, made, paired, recipes, star
 from repository import ROOT
 
 SEEDS = st.integers(0, 2**20)
@@ -247,6 +247,13 @@ def test_patterns_that_every_layer_sees_alike_have_digests_of_their_own() -> Non
     found = [{paired(6, edges, order).digest for order in orders} for edges in (ring, triangles)]
     assert [len(digests) for digests in found] == [1, 1]
     assert found[0] != found[1]
+
+
+def test_hundreds_of_alike_branches_have_one_digest_in_any_order() -> None:
+    order = list(range(400))
+    shuffled = Random(0).sample(order, len(order))
+    assert star(order).digest == star(shuffled).digest
+    assert star(order).digest != star(order[1:]).digest
 
 
 def _renamed(text: str, shift: int) -> str:
