@@ -1,0 +1,85 @@
+"""The promise P3: digests are blind to names and order, and to nothing else."""
+
+from __future__ import annotations
+
+import re
+from random import Random
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fusegraph.compiler.explore import sample
+from fusegraph.compiler.specialise import specialise
+from fusegraph.ir.dsl import loads
+from generators import some, texts
+from recipes import changed, disguised, isomorphic, made, paired, recipes, star
+
+SEEDS = st.integers(0, 2**20)
+
+
+@some(300)
+@given(recipes(), SEEDS)
+def test_the_digest_is_blind_to_names_and_order_and_to_nothing_else(recipe: Any, seed: int) -> None:
+    rng = Random(seed)
+    graph = made(recipe)
+    twin = made(disguised(recipe, rng), batch="B")
+    assert graph.digest == twin.digest
+    assert isomorphic(graph, made(disguised(recipe, rng)))
+    for _ in range(3):
+        other = made(changed(recipe, rng))
+        assert (other.digest == graph.digest) == isomorphic(other, graph)
+
+
+@some(100)
+@given(st.integers(3, 7), st.data())
+def test_alike_layers_are_told_apart_by_what_uses_them(vertices: int, data: st.DataObject) -> None:
+    possible = [(a, b) for b in range(vertices) for a in range(b)]
+    edges = st.lists(st.sampled_from(possible), min_size=2, max_size=9, unique=True)
+    first, second = data.draw(edges), data.draw(edges)
+    order = data.draw(st.permutations(range(vertices)))
+    graph = paired(vertices, first, range(vertices))
+    assert graph.digest == paired(vertices, first, order).digest
+    other = paired(vertices, second, order)
+    assert (graph.digest == other.digest) == isomorphic(graph, other)
+
+
+def test_patterns_that_every_layer_sees_alike_have_digests_of_their_own() -> None:
+    # Both are 2-regular on six layers: no refinement of colours tells them apart.
+    ring = [(i, (i + 1) % 6) for i in range(6)]
+    triangles = [(0, 1), (1, 2), (0, 2), (3, 4), (4, 5), (3, 5)]
+    orders = [(0, 1, 2, 3, 4, 5), (3, 1, 5, 0, 2, 4), (5, 4, 3, 2, 1, 0)]
+    found = [{paired(6, edges, order).digest for order in orders} for edges in (ring, triangles)]
+    assert [len(digests) for digests in found] == [1, 1]
+    assert found[0] != found[1]
+
+
+def test_hundreds_of_alike_branches_have_one_digest_in_any_order() -> None:
+    order = list(range(400))
+    shuffled = Random(0).sample(order, len(order))
+    assert star(order).digest == star(shuffled).digest
+    assert star(order).digest != star(order[1:]).digest
+
+
+def _renamed(text: str, shift: int) -> str:
+    """Every variable, decision and named size under another name."""
+    text = re.sub(r"\b([uv])(\d+)\b", lambda m: f"{m[1]}{(int(m[2]) * 7 + shift) % 101}", text)
+    return re.sub(r"\bT\b", "Time", re.sub(r"\bN\b", "Batch", text))
+
+
+@some(100)
+@given(texts(), SEEDS)
+def test_the_digest_is_blind_to_the_names_of_variables_and_sizes(text: str, seed: int) -> None:
+    space, other = loads(text).graph, loads(_renamed(text, seed % 50)).graph
+    genotype = sample(space, Random(seed))
+    renamed = {_renamed(key, seed % 50): setting for key, setting in genotype.items}
+    assert specialise(space, genotype).digest == specialise(other, renamed).digest
+
+
+@some(40)
+@given(texts())
+def test_a_dead_branch_changes_nothing(text: str) -> None:
+    dead = "  dead = linear(concat(?dead of {a[1], relu(a[1])}, a[1]), out=7)\n"
+    assert (
+        loads(text.replace("  output logits", dead + "  output logits")).graph is loads(text).graph
+    )
