@@ -156,7 +156,10 @@ def called(w: Writer) -> None:
         pair = [v for v in w.alike(1) if len(v.shape) == rank]
         if pair:
             operands = ", ".join([w.one(pair).text for _ in range(arity)])
-            attribute = w.one(("", f", hidden={w.width()}"))
+            attributes = ["", f", hidden={w.width()}", f", act={w.one(('tanh', *w.activations))}"]
+            if w.decisions > 0:
+                attributes.append(f", act={w.decide()} of {{relu, sigmoid}}")
+            attribute = w.one(attributes)
             w.add(f"{name}({operands}{attribute})", pair[0].shape)
             return
     value = w.of_rank(2)
@@ -165,14 +168,16 @@ def called(w: Writer) -> None:
 
 
 def shared(w: Writer) -> None:
-    """Two uses of the same weights, as in a siamese pair."""
+    """Uses of the same weights, as in a siamese pair: of a layer, or of a whole composite."""
     pair = [v for v in w.alike(2) if len(v.shape) == 1]
     if not pair:
         return
     name, width = w.name(), w.width()
-    w.lines.append(f"share {name} = linear(out={width})")
+    wholes = [cell for cell, rank, arity in w.cells if (rank, arity) == (1, 1)]
+    whole = w.one(wholes) if wholes and w.chance() else ""
+    w.lines.append(f"share {name} = {whole or f'linear(out={width})'}")
     for value in w.some(pair, 2):
-        w.add(f"{name}({value.text})", (width,))
+        w.add(f"{name}({value.text})", value.shape if whole else (width,))
 
 
 # ── statements with decisions ────────────────────────────────────────────────────────────────────

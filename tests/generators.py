@@ -38,10 +38,17 @@ def _body(w: Writer, statements: int) -> None:
                 break
 
 
-def _cell(draw: st.DrawFn, name: str, rank: int, arity: int, decisions: int) -> list[str]:
-    """A composite with a typed boundary, an attribute and perhaps decisions."""
+Known = list[tuple[str, int, int]]
+
+
+def _cell(
+    draw: st.DrawFn, name: str, rank: int, arity: int, decisions: int, known: Known
+) -> list[str]:
+    """A composite with a typed boundary, attributes, perhaps decisions and composites in it."""
     boundary: Shape = ("C", "L")[:rank]
     w = Writer(draw, decisions, ["C", "hidden", 3], prefix="u")
+    w.activations.append("act")
+    w.cells += known
     w.values = [Value(name, boundary) for name in ("x", "y")[:arity]]
     _body(w, draw(st.integers(1, 3)))
     last = w.values[-1]
@@ -52,7 +59,7 @@ def _cell(draw: st.DrawFn, name: str, rank: int, arity: int, decisions: int) -> 
     operands = ", ".join([f"{v}: f32[{sizes}]" for v in ("x", "y")[:arity]])
     result = f"return {w.values[-1].text}"
     return [
-        f"cell {name}({operands}; hidden: int = 2) -> f32[{sizes}] {{",
+        f"cell {name}({operands}; hidden: int = 2, act: op = relu) -> f32[{sizes}] {{",
         *[f"  {line}" for line in (*w.lines, result)],
         "}",
     ]
@@ -125,7 +132,7 @@ def texts(draw: st.DrawFn, most_decisions: int = 6, comments: bool = False) -> s
     for index in range(draw(st.integers(0, 2))):
         rank, arity = draw(st.sampled_from([(1, 1), (1, 2), (2, 1), (2, 2)]))
         name = f"k{index + 1}"
-        head += _cell(draw, name, rank, arity, w.decisions // 3)
+        head += _cell(draw, name, rank, arity, w.decisions // 2, w.cells)
         w.cells.append((name, rank, arity))
     _inputs(w)
     _open_numbers(w)
