@@ -6,10 +6,14 @@ from random import Random
 
 import pytest
 
+from fusegraph.compiler.cost import cost
 from fusegraph.compiler.count import Count, count
 from fusegraph.compiler.explore import enumerate_genotypes, sample
+from fusegraph.compiler.specialise import specialise
 from fusegraph.ir.diagnostics import FusegraphError
+from fusegraph.ir.dims import bind
 from fusegraph.ir.dsl import load, loads
+from fusegraph.ir.graph import MEASURES
 from repository import ROOT
 
 MFAS = ROOT / "examples" / "mfas"
@@ -126,6 +130,21 @@ def test_a_requirement_on_parameters_is_that_of_the_network() -> None:
   output y = linear(x, out=?w of {1, 2, 3, 4})
   require parameters in 10 .. 15"""
     assert _exactly(body) == 2  # 5 * w parameters: w = 2 and w = 3
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_each_measure_can_be_required(measure: str) -> None:
+    body = """
+  input m: f32[N, 2, 5]
+  h = conv(m, out=?w of {2, 3, 4}, kernel=?k of {1, 2, 3})
+  output y = linear(mean(h, axis=2), out=3)"""
+    head = "fuse 1\nspace s {\n  dim N"
+    free = loads(f"{head}{body}\n}}").graph
+    costs = [cost(specialise(free, genotype)) for genotype in enumerate_genotypes(free)]
+    found = [int(str(bind(getattr(one, measure), {"N": 1}))) for one in costs]
+    middle = sorted(found)[4]
+    bounded = loads(f"{head}{body}\n  require {measure} <= {middle}\n}}").graph
+    assert count(bounded) == Count(sum(value <= middle for value in found))
 
 
 def test_too_many_genotypes_under_a_requirement_give_an_upper_bound() -> None:

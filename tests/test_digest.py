@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from random import Random
 from typing import Any
 
@@ -14,6 +17,7 @@ from fusegraph.compiler.specialise import specialise
 from fusegraph.ir.dsl import loads
 from generators import some, texts
 from recipes import changed, disguised, isomorphic, made, paired, recipes, star
+from repository import ROOT
 
 SEEDS = st.integers(0, 2**20)
 
@@ -83,3 +87,29 @@ def test_a_dead_branch_changes_nothing(text: str) -> None:
     assert (
         loads(text.replace("  output logits", dead + "  output logits")).graph is loads(text).graph
     )
+
+
+_ELSEWHERE = """
+import sys
+from random import Random
+from fusegraph.compiler.explore import sample
+from fusegraph.compiler.specialise import specialise
+from fusegraph.ir.dsl import load
+from recipes import paired, star
+space = load(sys.argv[1]).graph
+network = specialise(space, sample(space, Random(0)))
+ring = paired(6, [(i, (i + 1) % 6) for i in range(6)], range(6))
+print(space.digest, network.digest, ring.digest, star(range(9)).digest)
+"""
+
+
+def test_digests_are_the_same_in_every_process() -> None:
+    def digests(seed: str) -> str:
+        path = os.pathsep.join([str(ROOT / "tests"), *sys.path])
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": path}
+        command = [sys.executable, "-c", _ELSEWHERE, str(ROOT / "examples" / "mfas" / "ntu.fuse")]
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    assert digests("1") == digests("2") != ""
