@@ -7,19 +7,21 @@ merged, so the work grows with the number of different states, not of genotypes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from math import comb
 
-from ..ir.decisions import Decision, Setting
+from ..ir.decisions import Decision, KOf, Setting, SomeOf
 from ..ir.diagnostics import Diagnostic, FusegraphError
 from ..ir.graph import Graph
-from ..ir.reach import Site, Skeleton, skeleton
+from ..ir.reach import WHOLE, Site, Skeleton, skeleton
 from .explore import enumerate_genotypes
 
-MOST_STATES = 200_000
-MOST_ENUMERATED = 200_000
+MOST_WORK = 3_000_000
+MOST_ENUMERATED = 20_000
 
-_State = tuple[int, tuple[tuple[str, Setting], ...]]
+_Known = tuple[tuple[str, Setting], ...]
+_States = dict[tuple[int, _Known], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Count:
 
 def count(space: Graph) -> Count:
     """The number of genotypes. Raises FusegraphError (E504) where it cannot be counted exactly."""
-    free = _count_free(skeleton(space), space.name)
+    free = _Counter(skeleton(space), space.name).count()
     if not space.requires:
         return Count(free)
     if free > MOST_ENUMERATED:
@@ -43,107 +45,153 @@ def count(space: Graph) -> Count:
     return Count(sum(1 for _ in enumerate_genotypes(space)))
 
 
-def _mask(places: tuple[int, ...]) -> int:
+def _mask(places: Iterable[int]) -> int:
     mask = 0
     for place in places:
         mask |= 1 << place
     return mask
 
 
-def _last_uses(bones: Skeleton) -> tuple[dict[str, int], dict[str, int]]:
-    """For each decision the lowest site that uses it, and how many sites do."""
-    last: dict[str, int] = {}
-    uses: dict[str, int] = {}
-    for place, site in enumerate(bones.sites):
-        decisions = site.numbers if site.selects is None else (site.selects,)
-        for decision in decisions:
-            last.setdefault(decision.key, place)
-            uses[decision.key] = uses.get(decision.key, 0) + 1
-    return last, uses
+class _Counter:
+    """The states while the sites of one space are visited from the outputs down."""
 
+    def __init__(self, bones: Skeleton, name: str) -> None:
+        self.sites = bones.sites
+        self.name = name
+        self.work = 0
+        self.uses: dict[str, int] = {}
+        self.last: dict[str, int] = {}
+        for place, site in enumerate(bones.sites):
+            if site.decision is not None:
+                key = site.decision.key
+                self.uses[key] = self.uses.get(key, 0) + 1
+                self.last.setdefault(key, place)
+        self.states: _States = {(_mask(bones.roots), ()): 1}
 
-def _count_free(bones: Skeleton, name: str) -> int:
-    last, uses = _last_uses(bones)
-    selecting = {s.selects.key for s in bones.sites if s.selects is not None}
-    start = 1
-    decided: list[tuple[str, Setting]] = []
-    for decision in bones.always:
-        start *= decision.count()
-        if decision.key in uses:
-            decided.append((decision.key, ()))
-    states: dict[_State, int] = {(_mask(bones.roots), tuple(decided)): start}
-    for place in range(len(bones.sites) - 1, -1, -1):
-        site = bones.sites[place]
-        following: dict[_State, int] = {}
-        for (mask, known), ways in states.items():
-            if not mask >> place & 1:
-                outcomes: Iterator[tuple[int, tuple[tuple[str, Setting], ...], int]] = iter(
-                    [(mask, known, 1)]
-                )
-            elif site.selects is None:
-                outcomes = iter([_numbers(site, mask ^ 1 << place, known, uses)])
+    def count(self) -> int:
+        """The number of ways from the outputs down to nothing."""
+        for place in range(len(self.sites) - 1, -1, -1):
+            site = self.sites[place]
+            bit = 1 << place
+            live: _States = {}
+            following: _States = {}
+            for (mask, known), ways in self.states.items():
+                if mask & bit:
+                    live[mask ^ bit, known] = ways
+                else:
+                    following[mask, known] = ways
+            if live:
+                for (mask, known), ways in self._after(site, live).items():
+                    kept = tuple([k for k in known if self.last[k[0]] < place])
+                    state = (mask, kept)
+                    following[state] = following.get(state, 0) + ways
+            self._spend(len(following))
+            self.states = following
+        return sum(self.states.values())
+
+    def _after(self, site: Site, live: _States) -> _States:
+        """The states behind a site that all of these need."""
+        decision = site.decision
+        if decision is None:
+            return _joined(live, _mask(site.branches[0]))
+        if self.uses[decision.key] > 1:
+            return self._tied(site, decision, live)
+        if site.slot == WHOLE and isinstance(decision, (KOf, SomeOf)):
+            return self._one_by_one(site, decision, live)
+        after: _States = {}
+        times: dict[int, int] = {}
+        for index in range(len(decision.labels)):
+            taken = _mask(site.branches[index])
+            times[taken] = times.get(taken, 0) + _settings_with(decision, site.slot, index)
+        self._spend(len(times) * len(live))
+        for (mask, known), ways in live.items():
+            for taken, many in times.items():
+                state = (mask | taken, known)
+                after[state] = after.get(state, 0) + ways * many
+        return after
+
+    def _tied(self, site: Site, decision: Decision, live: _States) -> _States:
+        """A decision that matters at several sites: its setting is a part of the state."""
+        after: _States = {}
+        fresh: _States = {}
+        for (mask, known), ways in live.items():
+            setting = dict(known).get(decision.key)
+            if setting is None:
+                fresh[mask, known] = ways
             else:
-                outcomes = _selections(site, site.selects, mask ^ 1 << place, known, uses)
-            for new_mask, new_known, times in outcomes:
-                kept = tuple([k for k in new_known if last[k[0]] < place])
-                state = (new_mask, kept)
-                following[state] = following.get(state, 0) + ways * times
-        if len(following) > MOST_STATES:
+                state = (mask | _mask(site.taken(setting)), known)
+                after[state] = after.get(state, 0) + ways
+        if fresh:
+            self._spend(decision.count() * len(fresh))
+            for setting in decision.settings():
+                taken = _mask(site.taken(setting))
+                for (mask, known), ways in fresh.items():
+                    state = (mask | taken, tuple(sorted([*known, (decision.key, setting)])))
+                    after[state] = after.get(state, 0) + ways
+        return after
+
+    def _one_by_one(self, site: Site, decision: KOf | SomeOf, live: _States) -> _States:
+        """Several of the candidates: each is taken or not, one after the other, and what agrees in
+        what it needs and in how many are taken is merged.
+        """
+        most = decision.take if isinstance(decision, KOf) else 1
+        counted: dict[tuple[int, _Known, int], int] = {(m, k, 0): w for (m, k), w in live.items()}
+        for branch in site.branches:
+            taken = _mask(branch)
+            further = dict(counted)
+            for (mask, known, number), ways in counted.items():
+                if isinstance(decision, KOf) and number == most:
+                    continue
+                state = (mask | taken, known, min(number + 1, most))
+                further[state] = further.get(state, 0) + ways
+            self._spend(len(further))
+            counted = further
+        after: _States = {}
+        for (mask, known, number), ways in counted.items():
+            many = _settings_of_size(decision, number)
+            if many:
+                after[mask, known] = after.get((mask, known), 0) + ways * many
+        return after
+
+    def _spend(self, work: int) -> None:
+        self.work += work
+        if self.work > MOST_WORK:
             raise FusegraphError(
                 Diagnostic(
                     code="E504",
-                    message=f"`{name}` is too entangled to be counted exactly",
+                    message=f"`{self.name}` is too entangled to be counted exactly",
                     notes=(
-                        f"over {MOST_STATES} different sets of reached decisions were met, "
-                        f"{len(selecting)} decisions choose what is reached",
+                        f"over {MOST_WORK} different sets of reached decisions were met, "
+                        f"{len(self.uses)} decisions take part",
                     ),
                     help="count a smaller instance with --set",
                 )
             )
-        states = following
-    return sum(states.values())
 
 
-def _numbers(
-    site: Site, mask: int, known: tuple[tuple[str, Setting], ...], uses: dict[str, int]
-) -> tuple[int, tuple[tuple[str, Setting], ...], int]:
-    times = 1
-    names = {key for key, _ in known}
-    for decision in site.numbers:
-        if decision.key not in names:
-            times *= decision.count()
-            if uses[decision.key] > 1:
-                known = tuple(sorted([*known, (decision.key, ())]))
-    return mask | _mask(site.needs), known, times
+def _joined(live: _States, taken: int) -> _States:
+    after: _States = {}
+    for (mask, known), ways in live.items():
+        state = (mask | taken, known)
+        after[state] = after.get(state, 0) + ways
+    return after
 
 
-def _selections(
-    site: Site,
-    decision: Decision,
-    mask: int,
-    known: tuple[tuple[str, Setting], ...],
-    uses: dict[str, int],
-) -> Iterator[tuple[int, tuple[tuple[str, Setting], ...], int]]:
-    """Every way on: the sites then needed, what is then known, and how many settings lead there."""
-    settled = dict(known).get(decision.key)
-    if settled is not None:
-        yield mask | _taken(site, settled), known, 1
-    elif uses[decision.key] > 1:
-        for setting in decision.settings():
-            yield mask | _taken(site, setting), tuple(sorted([*known, (decision.key, setting)])), 1
-    else:
-        groups: dict[int, int] = {}
-        for setting in decision.settings():
-            taken = _taken(site, setting)
-            groups[taken] = groups.get(taken, 0) + 1
-        for taken, times in groups.items():
-            yield mask | taken, known, times
+def _settings_with(decision: Decision, slot: int, index: int) -> int:
+    """How many settings have this candidate at this slot."""
+    if not isinstance(decision, KOf):
+        return 1
+    below, above = slot, decision.take - slot - 1
+    before, behind = index, len(decision.labels) - index - 1
+    if decision.repeats:
+        return comb(before + below, below) * comb(behind + above, above)
+    return comb(before, below) * comb(behind, above)
 
 
-def _taken(site: Site, setting: Setting) -> int:
-    if site.slot >= 0:
-        return _mask(site.branches[setting[site.slot]])
-    mask = 0
-    for index in setting:
-        mask |= _mask(site.branches[index])
-    return mask
+def _settings_of_size(decision: KOf | SomeOf, number: int) -> int:
+    """How many settings take exactly these `number` candidates (for subsets: one or more)."""
+    if isinstance(decision, SomeOf):
+        return int(number > 0)
+    if decision.repeats:
+        return comb(decision.take - 1, number - 1) if number else 0
+    return int(number == decision.take)

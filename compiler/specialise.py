@@ -26,24 +26,28 @@ class Specialiser:
     """
 
     def __init__(self, space: Graph) -> None:
-        self.space = space
+        # The graph itself is not kept: whoever remembers specialisers by graph must not hold it.
+        self._name, self._inputs = space.name, space.inputs
+        self._outputs, self._requires = space.outputs, space.requires
         self._keys: dict[Node, Callable[[Mapping[str, Setting | None]], Any] | None] = {}
         self._last: dict[Node, tuple[Any, Node | None]] = {}
         self._unset: dict[str, Setting | None] = dict.fromkeys(space.decisions)
         self._find_dependencies(space.roots)
 
-    def _find_dependencies(self, roots: tuple[Node, ...]) -> dict[Node, frozenset[str]]:
-        needs: dict[Node, frozenset[str]] = {}
+    def _find_dependencies(self, roots: tuple[Node, ...]) -> dict[Node, frozenset[str] | None]:
+        """The decisions at or above each node; None where they are too many to compare."""
+        needs: dict[Node, frozenset[str] | None] = {}
         for node in topological(roots):
             if node.settled:
                 needs[node] = frozenset()
                 continue
-            own: frozenset[str] = frozenset(_decisions_of(node))
+            parts: list[frozenset[str] | None] = [frozenset(_decisions_of(node))]
             if node.op is CELL:
-                own |= self._find_dependencies((node["body"],))[node["body"]]
-            needs[node] = own.union(*[needs[i] for i in node.inputs])
-            names = sorted(needs[node])
-            self._keys[node] = itemgetter(*names) if len(names) <= _WIDEST_KEY else None
+                parts.append(self._find_dependencies((node["body"],))[node["body"]])
+            parts += [needs[i] for i in node.inputs]
+            needs[node] = _joined(parts)
+            names = sorted(needs[node] or ())
+            self._keys[node] = itemgetter(*names) if names else None
         return needs
 
     def __call__(self, genotype: Genotype | Mapping[str, Setting]) -> Graph:
@@ -52,18 +56,17 @@ class Specialiser:
         Raises KeyError where a decision that is reached has no setting.
         """
         given = genotype.settings if isinstance(genotype, Genotype) else genotype
-        space = self.space
         known = given if len(given) == len(self._unset) else {**self._unset, **given}
         outputs: list[tuple[str, Node]] = []
-        for name, root in space.outputs:
+        for name, root in self._outputs:
             node = self._settle(root, given, known)
             assert node is not None
             outputs.append((name, node))
         requires = [
             Requirement(settle(r.left, given), r.relation, settle(r.right, given))
-            for r in space.requires
+            for r in self._requires
         ]
-        return graph(space.name, space.inputs, outputs, requires)
+        return graph(self._name, self._inputs, outputs, requires)
 
     def _settle(
         self,
@@ -169,6 +172,13 @@ class Specialiser:
         formals = [formal(name, i.type) for name, i in zip(names, there, strict=True)]
         bound = tuple([(name, _shown_attr(value, settings)) for name, value in node["bound"]])
         return cell(node["name"], formals, body, there, bound, node.key)
+
+
+def _joined(parts: list[frozenset[str] | None]) -> frozenset[str] | None:
+    """All of them; None where one is None or they are over _WIDEST_KEY."""
+    known = [part for part in parts if part is not None]
+    joined = frozenset[str]().union(*known)
+    return None if len(known) < len(parts) or len(joined) > _WIDEST_KEY else joined
 
 
 def _decisions_of(node: Node) -> dict[str, Decision]:

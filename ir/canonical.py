@@ -99,24 +99,27 @@ def _refined(graph: Graph, colours: _Colours) -> dict[Node, bytes]:
             users[i].append((node, 0 if node.op.commutative else place))
         if node.key:
             peers.setdefault(node.key, []).append(node)
+    tied = [nodes for nodes in peers.values() if len(nodes) > 1]
     current = dict(colours)
     classes = len(set(current.values()))
     while True:
-        tied = {
-            key: _hash(b"t", *sorted(current[node] for node in nodes))
-            for key, nodes in peers.items()
-        }
-        new: dict[Node, bytes] = {}
+        # Each sweep goes through the whole graph, so few are needed however deep it is.
+        for nodes in tied:
+            mark = _hash(b"t", *sorted(current[node] for node in nodes))
+            for node in nodes:
+                current[node] = _hash(current[node], mark)
         for node in graph.order:
             below = [current[i] for i in node.inputs]
             if node.op.commutative:
                 below.sort()
+            current[node] = _hash(current[node], b"b", *below)
+        for node in reversed(graph.order):
             above = sorted(current[user] + b"%d" % place for user, place in users[node])
-            new[node] = _hash(current[node], b"b", *below, b"a", *above, tied.get(node.key, b""))
-        refined = len(set(new.values()))
+            current[node] = _hash(current[node], b"a", *above)
+        refined = len(set(current.values()))
         if refined == classes:
             return current
-        current, classes = new, refined
+        classes = refined
 
 
 def _apart(graph: Graph, colours: dict[Node, bytes]) -> dict[Node, bytes]:
