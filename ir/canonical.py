@@ -14,6 +14,7 @@ from hashlib import blake2b
 
 from .cells import expand
 from .graph import Graph
+from .graph import graph as make_graph
 from .node import Node
 
 DIGITS = 12
@@ -27,10 +28,16 @@ def digest_of(graph: Graph) -> str:
 def canonical(graph: Graph) -> str:
     """One line a node: its op, its attributes, the number of its weights, those of its inputs."""
     flat = expand(graph)
+    if len(flat.outputs) > 1:  # outputs have names, so their order says nothing
+        flat = make_graph(flat.name, flat.inputs, sorted(flat.outputs, key=_name), flat.requires)
     requires = sorted([r.text for r in flat.requires])
     if any(node.op.commutative and _alike(node) for node in flat.order):
         return "\n".join([*_smallest(flat), *requires])
     return "\n".join([*_numbered(flat, flat.order, _in_order), *requires])
+
+
+def _name(output: tuple[str, Node]) -> str:
+    return output[0]
 
 
 def _in_order(node: Node) -> Sequence[Node]:

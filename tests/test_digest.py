@@ -113,3 +113,9 @@ def test_digests_are_the_same_in_every_process() -> None:
         ).stdout
 
     assert digests("1") == digests("2") != ""
+
+
+def test_the_order_of_outputs_makes_no_difference() -> None:
+    head = "fuse 1\nspace s {\n  dim N\n  input x: f32[N, 4]\n"
+    a, b = "  output a = relu(linear(x, out=2))\n", "  output b = tanh(linear(x, out=3))\n"
+    assert loads(f"{head}{a}{b}}}").graph.digest == loads(f"{head}{b}{a}}}").graph.digest
