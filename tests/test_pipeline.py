@@ -113,6 +113,24 @@ def test_a_candidate_that_runs_out_of_memory_is_recorded_and_the_search_goes_on(
     assert [trial.failure != "" for trial in section.trials] == [False, True, False]
 
 
+def test_batch_norm_over_one_sample_fails_that_network_and_not_the_search(tmp_path: Path) -> None:
+    file = write_task(tmp_path)
+    space = tmp_path / "space.fuse"
+    space.write_text(space.read_text().replace("sigmoid}", "batch_norm}"))
+    text = file.read_text().replace("batch = 40", "batch = 1").replace("epochs = 3", "epochs = 1")
+    file.write_text(text)
+    small = with_search(load_task(file), searcher="random", budget=6)
+    failed: list[TrialFailed] = []
+    found = search_task(
+        small,
+        tmp_path / "run",
+        finals=1,
+        on_event=lambda event: failed.append(event) if isinstance(event, TrialFailed) else None,
+    )
+    assert 0 < found.outcome.failed < 6
+    assert all("E708" in event.reason and "more than 1 value" in event.reason for event in failed)
+
+
 def test_an_error_of_the_program_ends_the_search_and_is_no_failed_candidate(
     task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,6 +112,12 @@ def _extract(part: str, tap: str) -> None:
     extract(_Backbone(), {tap: part}, {"train": batches}, "features", THREE)
 
 
+def _one_sample() -> None:
+    network = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4))
+    alone = tensor_batches({"x": np.ones((1, 2), np.float32)}, np.zeros(1), batch=4)
+    fit(network, alone, alone, TrainSettings(device="cpu"), forward=lambda m, x: m(x["x"]))
+
+
 def _batches(samples: int, classes: int) -> TensorBatches:
     x = np.ones((samples, 3), dtype=np.float32)
     return tensor_batches({"x": x}, np.arange(samples) % classes, batch=32)
@@ -176,6 +182,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "E705": _resume,
     "E706": lambda: _fit(classes=9),
     "E707": lambda: choose_device("mps"),
+    "E708": lambda: _one_sample(),
 }
 
 

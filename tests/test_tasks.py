@@ -307,7 +307,7 @@ def _images(samples: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
 
 
 def _splits() -> dict[str, Iterator[Batch]]:
-    made = {"train": 10, "valid": 5}
+    made = {"train": 10, "valid": 6}
     return {
         split: tensor_batches({"image": _images(n)[0]}, _images(n)[1], batch=4).epoch(None)
         for split, n in made.items()
@@ -327,13 +327,13 @@ def test_extracted_taps_are_what_the_parts_answer(tmp_path: Path) -> None:
     expected = maps.mean(dim=(2, 3)).numpy()
     np.testing.assert_allclose(folder.array("image[1]", "train"), expected, atol=1e-6)
     np.testing.assert_allclose(folder.array("image_logits", "train"), logits, atol=1e-6)
-    np.testing.assert_array_equal(folder.labels("valid"), _images(5)[1])
+    np.testing.assert_array_equal(folder.labels("valid"), _images(6)[1])
     assert [(e.split, e.samples) for e in seen] == [
         ("train", 4),
         ("train", 8),
         ("train", 10),
         ("valid", 4),
-        ("valid", 5),
+        ("valid", 6),
     ]
     assert not backbone.stem[0]._forward_hooks  # pyright: ignore[reportPrivateUsage]
     assert open_features(tmp_path / "f").manifest.source == "a test"

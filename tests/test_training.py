@@ -185,6 +185,20 @@ def test_an_epoch_gives_every_sample_once_and_inputs_stay_with_their_labels() ->
     assert sorted(labels.tolist()) == list(range(10)) != labels.tolist()
 
 
+@pytest.mark.parametrize(
+    ("samples", "batch", "sizes"),
+    [(9, 4, [4, 5]), (1, 4, [1]), (5, 4, [5]), (8, 4, [4, 4]), (3, 1, [1, 1, 1])],
+)
+def test_a_last_sample_that_is_alone_joins_the_batch_before(
+    samples: int, batch: int, sizes: list[int]
+) -> None:
+    source = tensor_batches({"x": np.arange(samples)}, np.arange(samples), batch=batch)
+    found = list(source.epoch(torch.Generator().manual_seed(0)))
+    assert [len(b.labels) for b in found] == sizes
+    assert len(source) == len(sizes)
+    assert sorted(torch.cat([b.labels for b in found]).tolist()) == list(range(samples))
+
+
 def test_inputs_of_another_length_than_the_labels_are_refused() -> None:
     with pytest.raises(FusegraphError, match="`x` has 3 samples: expected 4"):
         tensor_batches({"x": np.zeros((3, 2), dtype=np.float32)}, np.zeros(4), batch=2)
@@ -292,6 +306,28 @@ def test_divergence_names_its_epoch_and_batch_and_survives_pickling() -> None:
         _fit(_settings(), _Explodes())
     copy = pickle.loads(pickle.dumps(raised.value))  # noqa: S301 - our own bytes
     assert (copy.epoch, copy.batch) == (2, 4)
+
+
+@pytest.mark.parametrize("error", [ValueError, RuntimeError])
+def test_an_error_within_the_network_is_told_with_its_place(error: type[Exception]) -> None:
+    class Raising(Fusion):
+        def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+            raise error("expected more of it\nand much else")
+
+    with pytest.raises(
+        FusegraphError, match=r"E708.*epoch 1, batch 1.*expected more of it"
+    ) as told:
+        _fit(_settings(), Raising())
+    assert "much else" not in str(told.value)
+
+
+def test_an_error_of_the_program_within_the_network_is_no_failed_training() -> None:
+    class Slipped(Fusion):
+        def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+            raise AttributeError("a slip")
+
+    with pytest.raises(AttributeError, match="a slip"):
+        _fit(_settings(), Slipped())
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,27 @@ class FitResult:
     """Whether `patience` ended it."""
 
 
+@contextmanager
+def _of_the_network(where: str) -> Iterator[None]:
+    """An error that torch raises within this block is told as one of the network, E708.
+
+    Other kinds of errors, such as an AttributeError, are slips of a program, and surface.
+    """
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        said = str(error).strip().splitlines()
+        raise FusegraphError(
+            Diagnostic(
+                code="E708",
+                message=f"the network cannot be trained, in {where}: "
+                f"{said[0] if said else type(error).__name__}",
+                place=where,
+                help="give `batch` another value, or take what torch refuses out of the space",
+            )
+        ) from error
+
+
 def call_with_mapping(module: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
     """The default forward: `module(inputs)`, which answers the logits or a mapping with them."""
     answer: object = module(inputs)
@@ -131,7 +152,8 @@ def fit(
     Raises:
         Diverged: where a loss is NaN or infinite.
         FusegraphError: E704 for inputs or outputs of a wrong kind, E705 where `state` is that of
-            another training, E706 where labels and logits do not fit.
+            another training, E706 where labels and logits do not fit, E708 where the network's
+            own forward or backward pass, or the optimiser's step, raises an error.
     """
     device = choose_device(settings.device)
     module.to(device)
@@ -184,13 +206,17 @@ def predict(
     forward: Forward = call_with_mapping,
     precision: AbstractContextManager[Any] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Logits and labels of a whole split, in the data's order, in evaluation mode."""
+    """Logits and labels of a whole split, in the data's order, in evaluation mode.
+
+    Raises FusegraphError E708 where the network's forward pass raises an error.
+    """
     module.eval()
     logits: list[Tensor] = []
     labels: list[Tensor] = []
     with precision or nullcontext():
         for batch in source.epoch(None):
-            logits.append(forward(module, batch.inputs).float())
+            with _of_the_network(f"evaluation, batch {len(logits) + 1}"):
+                logits.append(forward(module, batch.inputs).float())
             labels.append(batch.labels)
     return torch.cat(logits), torch.cat(labels)
 
@@ -247,7 +273,7 @@ class _Run:
         index = -1
         for index, batch in enumerate(train.epoch(order)):
             rate = learning_rate(self.settings, number - 1, index, batches)
-            loss = self._step(batch, rate, first=index == 0)
+            loss = self._step(batch, rate, f"epoch {number}, batch {index + 1}", first=index == 0)
             unread.append(loss)
             total += loss * len(batch.labels)
             samples += len(batch.labels)
@@ -259,20 +285,22 @@ class _Run:
         _all_finite(unread, number, index + 1)
         return total.item() / max(1, samples), rate
 
-    def _step(self, batch: Batch, rate: float, *, first: bool) -> Tensor:
+    def _step(self, batch: Batch, rate: float, where: str, *, first: bool) -> Tensor:
         with self._precision():
-            logits = self.forward(self.module, batch.inputs)
+            with _of_the_network(where):
+                logits = self.forward(self.module, batch.inputs)
             if first:
                 self._check_labels(logits, batch.labels)
             loss = self.loss(logits.float(), batch.labels)
         if self.optimiser is not None and loss.requires_grad:
             self.optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            if self.settings.gradient_clip is not None:
-                nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.gradient_clip)
             for group in self.optimiser.param_groups:
                 group["lr"] = rate
-            self.optimiser.step()
+            with _of_the_network(where):
+                loss.backward()
+                if self.settings.gradient_clip is not None:
+                    nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.gradient_clip)
+                self.optimiser.step()
         return loss.detach()
 
     def _precision(self) -> AbstractContextManager[Any]:

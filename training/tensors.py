@@ -17,7 +17,11 @@ from .batches import Batch
 
 @dataclass(frozen=True, slots=True)
 class TensorBatches:
-    """A `BatchSource` over whole tensors; the last batch of an epoch may be shorter."""
+    """A `BatchSource` over whole tensors; the last batch of an epoch may be shorter.
+
+    A last sample that would be a batch by itself joins the batch before: batch norm knows no
+    variance of one sample.
+    """
 
     inputs: Mapping[str, Tensor]
     labels: Tensor
@@ -30,7 +34,12 @@ class TensorBatches:
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
-        return -(-self.samples // self.batch)
+        return len(self._starts)
+
+    @property
+    def _starts(self) -> range:
+        alone = self.samples % self.batch == 1 and 1 < self.batch < self.samples
+        return range(0, self.samples - 1 if alone else self.samples, self.batch)
 
     def epoch(self, generator: Generator | None) -> Iterator[Batch]:
         """One pass; one gather an epoch and not one a batch."""
@@ -40,8 +49,9 @@ class TensorBatches:
             order = torch.randperm(self.samples, generator=generator).to(labels.device)
             inputs = {name: value[order] for name, value in inputs.items()}
             labels = labels[order]
-        for start in range(0, self.samples, self.batch):
-            rows = slice(start, start + self.batch)
+        starts = self._starts
+        for start in starts:
+            rows = slice(start, self.samples if start == starts[-1] else start + self.batch)
             yield Batch({name: value[rows] for name, value in inputs.items()}, labels[rows])
 
 
