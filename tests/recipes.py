@@ -15,9 +15,10 @@ import networkx as nx
 from hypothesis import strategies as st
 
 from fusegraph.ir.cells import expand
-from fusegraph.ir.dims import symbol
+from fusegraph.ir.decisions import Decision, KOf, OneOf, OpenNumber, SomeOf
+from fusegraph.ir.dims import pick, symbol
 from fusegraph.ir.graph import Graph, graph
-from fusegraph.ir.node import Node, build, input_node
+from fusegraph.ir.node import Node, build, choice, input_node, maybe
 from fusegraph.ir.ops import PRIMITIVES
 from fusegraph.ir.types import tensor
 
@@ -198,3 +199,48 @@ def star(order: Sequence[int]) -> Graph:
     layers = [build(PRIMITIVES["linear"], [x], {"out": 4}, f"w{i}") for i in order]
     branches = [build(PRIMITIVES["relu"], [layer]) for layer in layers]
     return graph("star", [x], [("out", build(PRIMITIVES["sum"], branches))])
+
+
+# ── open graphs ──────────────────────────────────────────────────────────────────────────────────
+
+DECISIONS: tuple[Decision, ...] = (
+    OneOf("d0", ("a", "b")),
+    OneOf("d1", ("a", "b", "c")),
+    KOf("d2", ("a", "b", "c"), 2),
+    KOf("d3", ("a", "b"), 2, repeats=True),
+    SomeOf("d4", ("a", "b")),
+    SomeOf("d5", ("a", "b", "c")),
+    OpenNumber("d6", ("0.1", "0.2", "0.3")),
+)
+
+
+@st.composite
+def open_graphs(draw: st.DrawFn, most_sites: int = 7) -> Graph:
+    """A graph of few decisions, each at several sites, on whose settings hangs what is reached."""
+    x = input_node("x", tensor("f32", (symbol("N"), 4)))
+    values = [x, build(PRIMITIVES["relu"], [x])]
+    offered = draw(st.lists(st.sampled_from(DECISIONS), min_size=1, max_size=4, unique=True))
+    for _ in range(draw(st.integers(1, most_sites))):
+        decision = draw(st.sampled_from(offered))
+        recent = st.sampled_from(list(reversed(values)))
+        values.append(_site(decision, [draw(recent) for _ in decision.labels], draw))
+    several = draw(st.booleans())
+    outputs = [("out", values[-1]), *([("other", draw(recent))] if several else [])]
+    return graph("open", [x], outputs)
+
+
+def _site(decision: Decision, candidates: Sequence[Node], draw: st.DrawFn) -> Node:
+    """What the decision takes of the candidates, as the language would build it."""
+    if isinstance(decision, SomeOf):
+        parts = [maybe(decision, i, node) for i, node in enumerate(candidates)]
+        return build(PRIMITIVES["sum"], parts)
+    if isinstance(decision, OpenNumber):
+        slope = pick(decision, 0, [float(label) for label in decision.labels])
+        return build(PRIMITIVES["leaky_relu"], candidates[:1], {"slope": slope})
+    slots = (
+        range(decision.slots)
+        if draw(st.booleans())
+        else (draw(st.sampled_from(range(decision.slots))),)
+    )
+    taken = [choice(decision, slot, candidates) for slot in slots]
+    return taken[0] if len(taken) == 1 else build(PRIMITIVES["sub"], taken)

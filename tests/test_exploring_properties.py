@@ -19,11 +19,13 @@ from fusegraph.ir.cells import expand
 from fusegraph.ir.decisions import Setting
 from fusegraph.ir.dims import Expr, decisions_in
 from fusegraph.ir.dsl import Program
+from fusegraph.ir.dsl.flat import parse_graph, print_graph
 from fusegraph.ir.genotype import Genotype
 from fusegraph.ir.graph import Graph
 from fusegraph.ir.node import Node
 from fusegraph.ir.reach import walk
 from generators import programs, some
+from recipes import open_graphs
 
 SEEDS = st.integers(0, 2**20)
 MOST_TRIED = 3_000
@@ -142,3 +144,18 @@ def _check_closure(
             seen.add(items)
             frontier.append(mutant)
     assert seen == expected
+
+
+@some(200)
+@given(open_graphs())
+def test_decisions_at_several_sites_are_counted_as_by_trying_all(space: Graph) -> None:
+    assume(prod([d.count() for d in space.decisions.values()]) <= MOST_TRIED)
+    expected = _all_genotypes(space)
+    listed = list(enumerate_genotypes(space))
+    assert {frozenset(genotype.items) for genotype in listed} == expected
+    assert count(space).genotypes == len(listed) == len(expected)
+    assert sum(_probability(space, genotype) for genotype in listed) == 1
+    for genotype in listed[:20]:
+        assert specialise(space, genotype).settled
+        assert parse_graph(print_graph(specialise(space, genotype))) is specialise(space, genotype)
+    assert parse_graph(print_graph(space)) is space
