@@ -11,13 +11,14 @@ from .surrogate import SurrogateOptions
 
 @dataclass(frozen=True, slots=True)
 class MfasOptions:
-    """Options of MFAS. The default is Algorithm 1 as the paper prints it.
+    """Options of MFAS. The default is Algorithm 1, cooled as Figure 5 of the paper shows.
 
     candidates: K, how many candidates a step draws and trains (15).
     iterations: E_search, the steps of each level (3).
     order: "paper" has the levels outermost, "release" the iterations (see `schedule.plan`).
-    cooling: when the temperature starts afresh (see `schedule.updates_before`); "default" is
-        "level" for the paper's order and "running" for the release's.
+    cooling: "running" lets the temperature fall once over all steps (Figure 5), "level" starts
+        it afresh at each level (Algorithm 1 to the letter), "release" has the release's slip; see
+        `schedule.updates_before`.
     start_temperature, end_temperature, sigma: T0, Tf and σ.
     sharing: "shape" lets a layer inherit from the last one of the same level and size (paper),
         "variant" asks for the same setting of the decisions in `variants` as well (release: the
@@ -28,7 +29,7 @@ class MfasOptions:
     candidates: int = 15
     iterations: int = 3
     order: Order = "paper"
-    cooling: Literal["default", "level", "running", "release"] = "default"
+    cooling: Cooling = "running"
     start_temperature: float = 10.0
     end_temperature: float = 0.2
     sigma: float = 4.0
@@ -50,13 +51,6 @@ class MfasOptions:
     def temperature(self) -> Temperature:
         """The schedule."""
         return Temperature(self.start_temperature, self.end_temperature, self.sigma)
-
-    @property
-    def cooling_in_use(self) -> Cooling:
-        """`cooling`, or what is the default for the order."""
-        if self.cooling != "default":
-            return self.cooling
-        return "level" if self.order == "paper" else "running"
 
     @property
     def surrogate(self) -> SurrogateOptions:

@@ -62,9 +62,9 @@ class Temperature:
 def updates_before(cooling: Cooling, step: Step, levels: int, iterations: int) -> int:
     """How often the temperature was updated before the draw of a step.
 
-    - "level", as Algorithm 1 is printed: a fresh start at each level, one update an iteration.
+    - "running", the default, as Figure 5 draws it: one schedule over all steps of the search.
+    - "level", Algorithm 1 to the letter: a fresh start at each level, one update an iteration.
       With E_search = 3 it stays between 10 and 7.8, so that the draws remain almost uniform.
-    - "running", as Figure 5 draws it: one schedule over all steps of the search.
     - "release": after a step t = iteration · iterations + level, where the number of *levels* was
       meant as the factor, so that with L = 4 and E_search = 3 two temperatures are used twice.
       A slip of the release, kept for parity with it.

@@ -13,7 +13,8 @@ D3. S_{l-1}, which line 19 unfolds, is read as the set drawn in the last iterati
     their measured scores.
 D4. A candidate that fails is not unfolded and not shown to the surrogate. If a whole draw fails,
     what succeeded in earlier iterations of its level is unfolded instead.
-D5. Temperatures: see `schedule`; Algorithm 1 starts afresh at each level, Figure 5 does not.
+D5. Line 18 resets the temperature at each level; Figure 5 shows one schedule over all steps, as
+    the release has it, and that is the default (`cooling="running"`, see `schedule`).
 D6. The surrogate is not fitted after the last step, when nobody asks it any more.
 
 The final training of the best five at a larger width is the driver's (`driver.run_finals`).
@@ -195,7 +196,7 @@ class MfasSearch:
             candidates = [(*prefix, option) for prefix in self._prefixes for option in options]
             scores = self._surrogate.score_unfolded(self._prefixes, options).flatten()
         updates = updates_before(
-            self._options.cooling_in_use, step, len(self._levels), self._options.iterations
+            self._options.cooling, step, len(self._levels), self._options.iterations
         )
         temperature = self._options.temperature.after(updates)
         weights = log_probabilities(scores.tolist(), temperature)
