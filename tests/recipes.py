@@ -224,8 +224,9 @@ def open_graphs(draw: st.DrawFn, most_sites: int = 7) -> Graph:
         decision = draw(st.sampled_from(offered))
         recent = st.sampled_from(list(reversed(values)))
         values.append(_site(decision, [draw(recent) for _ in decision.labels], draw))
-    several = draw(st.booleans())
-    outputs = [("out", values[-1]), *([("other", draw(recent))] if several else [])]
+    outputs = [("out", values[-1])]
+    if draw(st.booleans()):
+        outputs.append(("other", draw(st.sampled_from(values))))
     return graph("open", [x], outputs)
 
 
@@ -237,10 +238,8 @@ def _site(decision: Decision, candidates: Sequence[Node], draw: st.DrawFn) -> No
     if isinstance(decision, OpenNumber):
         slope = pick(decision, 0, [float(label) for label in decision.labels])
         return build(PRIMITIVES["leaky_relu"], candidates[:1], {"slope": slope})
-    slots = (
-        range(decision.slots)
-        if draw(st.booleans())
-        else (draw(st.sampled_from(range(decision.slots))),)
-    )
+    slots = list(range(decision.slots))
+    if draw(st.booleans()):
+        slots = [draw(st.sampled_from(slots))]
     taken = [choice(decision, slot, candidates) for slot in slots]
     return taken[0] if len(taken) == 1 else build(PRIMITIVES["sub"], taken)
