@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 from weakref import WeakValueDictionary
 
 from .decisions import SomeOf
-from .dims import Dim, pretty, text_of
+from .dims import Dim, Expr, pretty, text_of
+from .folding import folded
 
 DTYPES = {"f32": 4, "f64": 8, "f16": 2, "i64": 8, "i32": 4, "bool": 1}
 """The dtypes of the language, with the bytes of one element."""
@@ -53,7 +55,9 @@ _interned: WeakValueDictionary[tuple[str, tuple[Dim, ...], tuple[SomeOf, int] | 
 
 
 def tensor(dtype: str, shape: tuple[Dim, ...], maybe: tuple[SomeOf, int] | None = None) -> Type:
-    """The type of tensors of this dtype and shape."""
+    """The type of tensors of this dtype and shape; sizes that no setting changes are folded."""
+    if any(isinstance(size, Expr) and size.open for size in shape):
+        shape = cast("tuple[Dim, ...]", tuple(map(folded, shape)))
     identity = (dtype, shape, maybe)
     found = _interned.get(identity)
     if found is None:

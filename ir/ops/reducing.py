@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, cast
 
-from ..dims import Dim, Expr, Static, text_of
+from ..dims import Dim, Expr, Static, symbols_in, text_of
 from ..types import Type, tensor
 from .base import (
     Attr,
@@ -114,7 +114,7 @@ def _adaptive_complete(types: Sequence[Type], attrs: Attrs) -> Attrs:
 
 def _adaptive(types: Sequence[Type], attrs: Attrs) -> Type:
     batch, channels, *sizes = types[0].shape
-    if len(sizes) > 3 or not all(isinstance(size, int) for size in sizes):
+    if len(sizes) > 3 or any(symbols_in(size) for size in sizes):
         raise Misfit(
             f"adaptive pooling takes 1 to 3 spatial axes of known size, not {types[0].pretty}",
             code="E303",
