@@ -300,6 +300,26 @@ def test_errors_are_sorted_by_place_and_told_once() -> None:
     assert FusegraphError([second, first, second]).diagnostics == (first, second)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "quoted"),
+    [
+        ("a.fuse", "a slip\n", True),
+        ("no_ending", "# ours\nfuse 1\n", True),
+        ("passwd", "secret:x:0\n", False),
+        ("config", "# theirs\nsecret\n", False),
+    ],
+)
+def test_no_line_of_a_foreign_file_is_quoted(
+    tmp_path: Path, name: str, text: str, quoted: bool
+) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    found = Diagnostic(code="E101", message="m", span=Span(str(path), 1, 1, 1, 2), help="h")
+    first = text.split("\n")[0]
+    assert (f" 1 | {first}" in render([found])) == quoted
+    assert "secret" not in render([found])
+
+
 def test_an_error_is_one_line_where_it_is_not_rendered() -> None:
     error = FusegraphError(Diagnostic("E999", "message", at(1, 5, 8), help="do this"))
     assert str(error) == "a.fuse:1:5: error[E999]: message (help: do this)"

@@ -9,7 +9,7 @@ from fusegraph.compiler.count import count
 from fusegraph.compiler.explore import enumerate_genotypes, sample
 from fusegraph.compiler.specialise import specialise
 from fusegraph.ir.decisions import KOf, OneOf, OpenNumber, SomeOf
-from fusegraph.ir.diagnostics import FusegraphError
+from fusegraph.ir.diagnostics import FusegraphError, render
 from fusegraph.ir.dsl import (
     Program,
     format_genotype,
@@ -326,6 +326,44 @@ def test_all_wrong_lines_of_a_genotype_are_told_at_once() -> None:
     with pytest.raises(FusegraphError) as caught:
         parse_genotype('fuse 1\ngenotype of "s.fuse"\no { p = z, r = x, q = {x, y} }', found)
     assert [d.code for d in caught.value.diagnostics] == ["E403", "E402", "E404"]
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("h[1] { act = relu, tapp = x }", "tap"),
+        ("h[1].tapp = x", "h[1].tap"),
+        ("h[1] { act = relu, tap = x, z = x }", ""),
+        ("h[1].act = relu\nh[7].tap = x", "h[2].tap"),
+        ("h[1].act = relu\nh[7] { tap = x }", "h[2].tap"),
+        ("widht = 8", "width"),
+    ],
+)
+def test_the_decision_that_was_meant_is_offered_as_it_is_written_there(
+    line: str, meant: str
+) -> None:
+    found = loads(SPACE)
+    with pytest.raises(FusegraphError) as caught:
+        parse_genotype(f'fuse 1\ngenotype of "s.fuse"\n{line}\n', found)
+    told = next(d for d in caught.value.diagnostics if d.code == "E402")
+    assert told.label == (f"did you mean `{meant}`?" if meant else "not open there")
+
+
+@pytest.mark.parametrize("absolute", ["/etc/hostname", "C:/s.fuse", "\\\\host\\s.fuse"])
+def test_a_genotype_names_its_space_by_a_relative_path(tmp_path: Path, absolute: str) -> None:
+    (tmp_path / "g.fuse").write_text(f'fuse 1\ngenotype of "{absolute}"')
+    with pytest.raises(FusegraphError, match="E407") as caught:
+        load_genotype(tmp_path / "g.fuse")
+    assert "relative" in caught.value.diagnostics[0].message
+
+
+def test_a_genotype_tells_nothing_of_a_foreign_file(tmp_path: Path) -> None:
+    (tmp_path / "found").mkdir()
+    (tmp_path / "private").write_text("secret:x:0\n")
+    (tmp_path / "found" / "g.fuse").write_text('fuse 1\ngenotype of "../private"')
+    with pytest.raises(FusegraphError, match="E407") as caught:
+        load_genotype(tmp_path / "found" / "g.fuse")
+    assert "secret" not in render(caught.value.diagnostics)
 
 
 # ── what fails, counted ──────────────────────────────────────────────────────────────────────────

@@ -2,7 +2,7 @@
 
 from .explain import codes, explain
 from .model import Diagnostic, Edit, FusegraphError, Label, Span
-from .render import render
+from .render import begins_as_fuse, render
 
 __all__ = [
     "Diagnostic",
@@ -10,6 +10,7 @@ __all__ = [
     "FusegraphError",
     "Label",
     "Span",
+    "begins_as_fuse",
     "codes",
     "explain",
     "render",

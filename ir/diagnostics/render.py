@@ -10,6 +10,19 @@ from .model import Diagnostic, Span
 _LONGEST_FILE = 4_000_000
 
 
+_OURS = (".fuse", ".graph", ".toml")
+"""The endings of the files that this project reads."""
+
+
+def begins_as_fuse(text: str) -> bool:
+    """Whether the first line that is neither empty nor a comment is a `fuse` line."""
+    for line in text.removeprefix("\ufeff").splitlines():
+        code = line.strip()
+        if code and not code.startswith("#"):
+            return code.startswith("fuse")
+    return True
+
+
 def _lines_of(file: str, sources: Mapping[str, str]) -> list[str]:
     if file in sources:
         return sources[file].split("\n")
@@ -20,7 +33,9 @@ def _lines_of(file: str, sources: Mapping[str, str]) -> list[str]:
             path = Path(__file__).parent.parent / file
         if not path.is_file() or path.stat().st_size > _LONGEST_FILE:
             return []
-        return path.read_text(encoding="utf-8-sig", errors="replace").split("\n")
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
+        # A path may have come from a stranger's file: no foreign text is ever quoted.
+        return text.split("\n") if path.suffix in _OURS or begins_as_fuse(text) else []
     except (OSError, ValueError):
         return []
 

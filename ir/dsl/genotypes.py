@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from ..decisions import Decision, Setting, UnknownLabel
-from ..diagnostics import Diagnostic, Edit, FusegraphError, Label, Span
+from ..decisions import Decision, KOf, Setting, SomeOf, UnknownLabel
+from ..diagnostics import Diagnostic, Edit, FusegraphError, Label, Span, begins_as_fuse
 from ..genotype import Genotype
 from . import syntax as s
 from .context import MOST_ERRORS, nearest
@@ -22,27 +22,46 @@ def load_genotype(path: str | Path) -> tuple[Program, Genotype]:
     """The genotype in a file, with the space that it names, which lies relative to it.
 
     Raises FusegraphError: E106 no such file, E401 another space's digest, E402 to E406 settings
-    that do not belong.
+    that do not belong, E407 where the space is not there, is no `.fuse` text, or has an absolute
+    path.
     """
     text = read_source(path)
     tree = _genotype_tree(parse(text, str(path)), str(path))
     overrides = {setting.name.id: s.unparse(setting.value) for setting in tree.settings}
-    where = Path(path).parent / tree.space.value
+    program = _space_of(tree, Path(path).parent, overrides)
+    return program, _read(tree, program)
+
+
+def _space_of(tree: s.GenotypeTree, folder: Path, overrides: Mapping[str, str]) -> Program:
+    """The space that a genotype in `folder` names.
+
+    Files come from strangers: one that names any other file of this machine as its space must not
+    bring a line of it into a message.
+    """
+    named = tree.space.value
+    if PurePosixPath(named).is_absolute() or PureWindowsPath(named).anchor:
+        raise _no_space(tree, "is not named by a relative path", "an absolute path")
+    where = folder / named
     try:
-        program = load(where, overrides)
+        if not begins_as_fuse(read_source(where)):
+            raise _no_space(tree, "is no file of this language", "does not begin with `fuse 1`")
+        return load(where, overrides)
     except FusegraphError as error:
         if [d.code for d in error.diagnostics] != ["E106"]:
             raise
-        raise FusegraphError(
-            Diagnostic(
-                code="E407",
-                message=f'the space "{tree.space.value}" of this genotype is not there',
-                span=tree.space.span,
-                label=f"looked for {where}",
-                help="the path is relative to the genotype's file",
-            )
-        ) from None
-    return program, _read(tree, program)
+        raise _no_space(tree, "is not there", f"looked for {where}") from None
+
+
+def _no_space(tree: s.GenotypeTree, what: str, label: str) -> FusegraphError:
+    return FusegraphError(
+        Diagnostic(
+            code="E407",
+            message=f'the space "{tree.space.value}" of this genotype {what}',
+            span=tree.space.span,
+            label=label,
+            help="the path is relative to the genotype's file",
+        )
+    )
 
 
 def parse_genotype(text: str, program: Program, file: str = "<genotype>") -> Genotype:
@@ -114,21 +133,36 @@ def _read(tree: s.GenotypeTree, program: Program) -> Genotype:
 
 
 def _unknown_decision(key: str, entry: s.Entry, program: Program, written: set[str]) -> Diagnostic:
-    close = nearest(key, program.graph.decisions.keys() - written)
     scope = key.removesuffix(entry.path.text)
-    edit = None
-    if close is not None and close.startswith(scope):
-        edit = Edit(entry.path.span, close.removeprefix(scope))
+    close = _meant(key, program.graph.decisions.keys() - written)
+    inside = close is not None and close.startswith(scope)
+    shown = close.removeprefix(scope) if close is not None else ""
+    help = "`fusegraph show` draws the open decisions of the space"
+    if close is not None:
+        help = f"write `{shown}`" if inside else f"settle `{close}` outside of these braces"
     return Diagnostic(
         code="E402",
         message=f"`{program.graph.name}` has no decision `{key}`",
         span=entry.path.span,
-        label=f"did you mean `{close}`?" if close else "not open there",
-        help=f"write `{edit.text if edit else close}`"
-        if close
-        else "`fusegraph show` draws the open decisions of the space",
-        edit=edit,
+        label=f"did you mean `{shown}`?" if close is not None else "not open there",
+        help=help,
+        edit=Edit(entry.path.span, shown) if inside else None,
     )
+
+
+def _scope_of(key: str) -> tuple[str, str]:
+    scope, _, name = key.rpartition(".")
+    return scope, name
+
+
+def _meant(key: str, known: Set[str]) -> str | None:
+    """The nearest name in the same scope, else the same name in the nearest scope."""
+    scope, name = _scope_of(key)
+    here = {_scope_of(other)[1]: other for other in known if _scope_of(other)[0] == scope}
+    close = nearest(name, here)
+    if close is not None:
+        return here[close]
+    return nearest(key, [other for other in known if _scope_of(other)[1] == name])
 
 
 def _setting(
@@ -173,8 +207,6 @@ def _setting(
 
 
 def _wants(decision: Decision) -> str:
-    from ..decisions import KOf, SomeOf
-
     if isinstance(decision, KOf):
         return f"{decision.take} candidates{'' if decision.repeats else ', all different'}"
     return "one or more candidates, each once" if isinstance(decision, SomeOf) else "one candidate"
@@ -246,11 +278,6 @@ def _completed(
 def _natural(text: str) -> list[tuple[int, str | int]]:
     parts = re.split(r"(\d+)", text)
     return [(1, int(p)) if p.isdigit() else (0, p) for p in parts]
-
-
-def _scope_of(key: str) -> tuple[str, str]:
-    scope, _, name = key.rpartition(".")
-    return scope, name
 
 
 def format_genotype(genotype: Genotype, program: Program, space_path: str | None = None) -> str:
