@@ -9,6 +9,8 @@ import sys
 from random import Random
 from typing import Any
 
+import networkx as nx
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,14 +50,48 @@ def test_alike_layers_are_told_apart_by_what_uses_them(vertices: int, data: st.D
     assert (graph.digest == other.digest) == isomorphic(graph, other)
 
 
-def test_patterns_that_every_layer_sees_alike_have_digests_of_their_own() -> None:
-    # Both are 2-regular on six layers: no refinement of colours tells them apart.
-    ring = [(i, (i + 1) % 6) for i in range(6)]
-    triangles = [(0, 1), (1, 2), (0, 2), (3, 4), (4, 5), (3, 5)]
-    orders = [(0, 1, 2, 3, 4, 5), (3, 1, 5, 0, 2, 4), (5, 4, 3, 2, 1, 0)]
-    found = [{paired(6, edges, order).digest for order in orders} for edges in (ring, triangles)]
-    assert [len(digests) for digests in found] == [1, 1]
-    assert found[0] != found[1]
+def _rings(*lengths: int) -> Any:
+    return nx.disjoint_union_all([nx.cycle_graph(length) for length in lengths])
+
+
+REGULAR: dict[str, Any] = {
+    "ring": _rings(8),
+    "two rings": _rings(4, 4),
+    "rings of two lengths": _rings(3, 5),
+    "cube": nx.cubical_graph(),
+    "twisted ladder": nx.circulant_graph(8, [1, 4]),
+    "Petersen's": nx.petersen_graph(),
+    "ladder": nx.circular_ladder_graph(5),
+    **{f"cubic {seed}": nx.random_regular_graph(3, 10, seed=seed) for seed in range(4)},
+    "complete": nx.complete_graph(8),
+    "lattice": nx.grid_2d_graph(4, 4, periodic=True),
+}
+"""All layers of each have as many partners: no refinement of colours tells them apart."""
+
+
+def _digests(pattern: Any, orders: int) -> set[str]:
+    pattern = nx.convert_node_labels_to_integers(pattern)
+    vertices, rng = list(pattern), Random(0)
+    found: set[str] = set()
+    for _ in range(orders):
+        order, edges = list(vertices), list(pattern.edges())
+        rng.shuffle(order)
+        rng.shuffle(edges)
+        found.add(paired(len(vertices), edges, order).digest)
+    return found
+
+
+@pytest.mark.parametrize("name", REGULAR)
+def test_a_pattern_that_every_layer_sees_alike_has_one_digest(name: str) -> None:
+    assert len(_digests(REGULAR[name], 8)) == 1
+
+
+def test_patterns_that_every_layer_sees_alike_have_different_digests() -> None:
+    names, known = list(REGULAR), dict[str, str]()
+    for name in names:
+        (digest,) = _digests(REGULAR[name], 1)
+        other = known.setdefault(digest, name)
+        assert other == name or nx.is_isomorphic(REGULAR[other], REGULAR[name])
 
 
 def test_hundreds_of_alike_branches_have_one_digest_in_any_order() -> None:
