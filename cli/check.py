@@ -67,7 +67,7 @@ def _checked(file: Path, overrides: dict[str, str]) -> dict[str, Any]:
         source = open_source(file, overrides)
         graph, kind = source.graph, source.kind
     from ..compiler.count import count
-    from ..ir.diagnostics import FusegraphError
+    from ..ir.diagnostics import Diagnostic, FusegraphError
     from ..ir.node import everything
 
     try:
@@ -77,6 +77,16 @@ def _checked(file: Path, overrides: dict[str, str]) -> dict[str, Any]:
         if [d.code for d in error.diagnostics] != ["E504"]:
             raise
         genotypes, exact = None, False
+    if genotypes == 0 and exact:
+        raise FusegraphError(
+            Diagnostic(
+                code="E503",
+                message=f"no genotype of `{graph.name}` satisfies its `require`",
+                place=str(file),
+                notes=("every combination was tried",),
+                help="widen the range to a value that can be reached, or open more decisions",
+            )
+        )
     return {
         "file": str(file),
         "kind": kind,

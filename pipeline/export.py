@@ -10,6 +10,7 @@ from ..ir.graph import Graph
 from ..tasks.task_file import Task
 from ..training.checkpoints import Checkpoint, load_checkpoint, load_weights
 from .events import OnRunEvent, StageStarted, ignore
+from .files import make_room
 from .problems import problem
 from .run_folder import RunFolder, open_run
 from .sources import open_source
@@ -47,8 +48,7 @@ def export_run(
         )
     network = open_source(folder.best).network
     loaded = load_checkpoint(checkpoint or folder.checkpoint, network_digest=network.digest)
-    preprocessing = folder.read(folder.preprocessing)
-    return export_network(network, loaded, out, preprocessing=preprocessing, sizes=sizes)
+    return export_network(network, loaded, out, sizes=sizes)
 
 
 def export_network(
@@ -56,12 +56,12 @@ def export_network(
     checkpoint: Checkpoint,
     out: str | Path,
     *,
-    preprocessing: dict[str, Any] | None = None,
     sizes: dict[str, int] | None = None,
 ) -> ExportReport:
-    """Write a network with the weights of a checkpoint as ONNX.
+    """Write a network with the weights of a checkpoint as ONNX, and what its inputs go through.
 
-    Raises FusegraphError E703 where the checkpoint is not one of this network.
+    Raises FusegraphError E703 where the checkpoint is not one of this network, E633 where the file
+    cannot be written.
     """
     from ..backends.torch import lower
 
@@ -69,8 +69,11 @@ def export_network(
     load_weights(module, checkpoint)
     header = checkpoint.header
     metadata = Metadata(
-        genotype=header.genotype, classes=header.class_names, preprocessing=preprocessing or {}
+        genotype=header.genotype,
+        classes=header.class_names,
+        preprocessing=header.preprocessing,
     )
+    make_room(out)
     return export(module, None, out, metadata=metadata, sizes=sizes or {})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ..ir.diagnostics import FusegraphError
 from .problems import problem
 
 
@@ -13,11 +14,10 @@ def write_file(path: str | Path, content: str | bytes) -> Path:
 
     Raises FusegraphError E633 where the file cannot be written.
     """
-    target = Path(path)
+    target = make_room(path)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     data = content.encode("utf-8") if isinstance(content, str) else content
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with part.open("wb") as stream:
                 stream.write(data)
@@ -27,10 +27,29 @@ def write_file(path: str | Path, content: str | bytes) -> Path:
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise problem(
-            "E633",
-            f"the file cannot be written: {error.strerror or error}",
-            target,
-            help="give another path, or make room and allow writing there",
-        ) from None
+        raise _unwritable(target, error.strerror or str(error)) from None
     return target
+
+
+def make_room(path: str | Path) -> Path:
+    """The path of a file that is to be written, in a folder that is made if it is not there.
+
+    Raises FusegraphError E633 where the folder cannot be made, or the path is a folder's.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise _unwritable(target, "expected the path of a file, found a folder")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(target, error.strerror or str(error)) from None
+    return target
+
+
+def _unwritable(target: Path, why: str) -> FusegraphError:
+    return problem(
+        "E633",
+        f"the file cannot be written: {why}",
+        target,
+        help="give another path, or make room and allow writing there",
+    )

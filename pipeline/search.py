@@ -7,17 +7,20 @@ is a function of those.
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..ir.diagnostics import Diagnostic, FusegraphError
 from ..ir.dsl import format_genotype
 from ..searchers.driver import Outcome, run_finals, run_search
 from ..searchers.protocol import Scored, Searcher
 from ..searchers.registry import make_searcher
 from ..searchers.store import TrialStore
+from ..tasks.placing import at_key
 from ..tasks.task_file import Task
 from .evaluate import TaskEvaluator
 from .events import EventLog, OnRunEvent, RunEvent, StageStarted, ignore
@@ -64,15 +67,41 @@ def with_search(
     changes |= {} if seed is None else {"seed": seed}
     changes |= {} if options is None else {"options": dict(options)}
     search = section.model_copy(update=changes)
-    return Task(task.file, task.settings.model_copy(update={"search": search}))
+    keys = task.changed | {f"search.{name}" for name in changes}
+    return Task(task.file, task.settings.model_copy(update={"search": search}), keys)
 
 
 def searcher_of(prepared: Prepared) -> Searcher:
     """The searcher that the task names, for its space and within its budget.
 
-    Raises FusegraphError: E801-E804, and E812 for a budget that is too small for the searcher.
+    Raises FusegraphError: E801-E804, E810 where MFAS is to score by a loss, and E812 for a budget
+    that is too small for the searcher; at the key of the task file that is wrong.
     """
+    try:
+        return _searcher_of(prepared)
+    except FusegraphError as error:
+        codes = ("E801", "E802", "E810", "E812")
+        raise at_key(error, prepared.task, _key_of, *codes) from None
+
+
+def _key_of(found: Diagnostic) -> str:
+    """The key of the task file that an error about the search is caused by."""
+    if found.code == "E802":
+        option = re.search(r"option `([^`]+)`", found.message)
+        return f"search.options.{option[1]}" if option else "search.options"
+    keys = {"E801": "search.searcher", "E810": "search.train.metric", "E812": "search.budget"}
+    return keys[found.code]
+
+
+def _searcher_of(prepared: Prepared) -> Searcher:
     section = prepared.task.settings.search
+    if section.searcher == "mfas" and section.train.metric == "loss":
+        raise problem(
+            "E810",
+            "MFAS's surrogate predicts scores between 0 and 1, and a loss is no such score",
+            prepared.task.file,
+            help="score candidates by an accuracy or an F1 measure, or take the searcher `random`",
+        )
     space, options = prepared.searched.graph, dict(section.options)
     if section.budget is None:
         return make_searcher(section.searcher, space, options, section.seed)
@@ -116,10 +145,12 @@ def search_task(
     """
     prepared = prepare(task, allow_hooks=allow_hooks)
     searcher = searcher_of(prepared)
+    # A database is opened first: what is wrong with it must not leave half a run behind.
+    database = None if store_url is None else _database(Path(out), store_url, searcher)
     folder, _ = begin_run(
         out, identity_of(prepared, finals), prepared.trained, task.file, resume=resume
     )
-    store = TrialStore.open(folder.path, url=store_url)
+    store = TrialStore.open(folder.path) if database is None else database
     with EventLog(folder.events) as log:
 
         def tell(event: RunEvent) -> None:
@@ -142,6 +173,14 @@ def search_task(
         trained = _finals(prepared, outcome, folder, store, finals, tell)
         results = _finish(prepared, outcome, trained, folder, store, tell)
     return SearchResult(folder, outcome, trained, results)
+
+
+def _database(out: Path, url: str, searcher: Searcher) -> TrialStore:
+    """The store of trials in a database; of a new run it must be this search's, or empty."""
+    store = TrialStore.open(out, url=url)
+    if not RunFolder(out).identity.is_file():
+        store.bind(searcher.identity)
+    return store
 
 
 def identity_of(prepared: Prepared, finals: int) -> dict[str, Any]:

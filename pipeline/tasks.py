@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..ir.diagnostics import Diagnostic, FusegraphError
 from ..ir.dims import Expr
 from ..ir.dsl import Program, load
 from ..ir.graph import Graph
+from ..tasks.placing import at_key
 from ..tasks.task_file import Task, load_task
 from .problems import problem
 from .sources import Source, carry_over, open_source
@@ -40,7 +43,16 @@ def task_programs(task: Task) -> tuple[Program, Program]:
     """The space under `[search] set` and `[task] set`, and under `[task] set` alone."""
     settings = task.settings
     final = _texts(settings.task.set)
-    return load(task.space, {**final, **_texts(settings.search.set)}), load(task.space, final)
+    try:
+        return load(task.space, {**final, **_texts(settings.search.set)}), load(task.space, final)
+    except FusegraphError as error:
+
+        def key(found: Diagnostic) -> str:
+            constant = re.search(r"constant `([^`]+)`", found.message)
+            name = "" if constant is None else constant[1]
+            return f"{'search' if name in settings.search.set else 'task'}.set.{name}"
+
+        raise at_key(error, task, key, "E213") from None
 
 
 def prepare(task: Task, *, allow_hooks: bool = False) -> Prepared:
@@ -52,9 +64,16 @@ def prepare(task: Task, *, allow_hooks: bool = False) -> Prepared:
     from ..tasks.sources import open_data
 
     searched, trained = task_programs(task)
-    data = open_data(task, input_shapes(searched.graph, trained.graph), allow_hooks=allow_hooks)
+    try:
+        data = open_data(task, input_shapes(searched.graph, trained.graph), allow_hooks=allow_hooks)
+    except FusegraphError as error:
+        key = "data.features" if task.features is not None else "data.hook"
+        raise at_key(error, task, key, "E604", "E605", "E608") from None
     prepared = Prepared(task, searched, trained, data)
-    _check_classes(prepared)
+    try:
+        _check_classes(prepared)
+    except FusegraphError as error:
+        raise at_key(error, task, "task.space", "E706") from None
     return prepared
 
 
@@ -136,7 +155,7 @@ def _check_classes(prepared: Prepared) -> None:
             "E706",
             f"the output of `{graph.name}` is {shape[-1]} wide, and the data has {classes} classes",
             place,
-            notes=(f"the feature folder is {folder.path}",),
+            notes=(f"the space is {place}", f"the feature folder is {folder.path}"),
             help=f"make the output {classes} wide, or give other features",
         )
 

@@ -104,7 +104,8 @@ def finish_network(
     network = network_of(program.graph, genotype)
     module = lower(network)
     module.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
-    folder.write(folder.preprocessing, preprocessing_of(prepared, network))
+    preprocessing = preprocessing_of(prepared, network)
+    folder.write(folder.preprocessing, preprocessing)
     tested, confused = measure(module, prepared, tell)
     metric = settings.train.metric
     header = CheckpointHeader(
@@ -113,6 +114,7 @@ def finish_network(
         network_digest=network.digest,
         class_names=settings.export.class_names or prepared.data.class_names,
         settings=settings.train.model_dump(mode="json"),
+        preprocessing=preprocessing,
         scores={f"valid_{metric}": valid, **{f"test_{n}": v for n, v in tested.items()}},
     )
     save_checkpoint(folder.checkpoint, module, header)

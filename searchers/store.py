@@ -91,15 +91,17 @@ class TrialStore:
                     help=f"give the folder of a search, which holds {JOURNAL}, or its database",
                 )
             return cls(storage, study, url or str(journal), folder / WEIGHTS, "")
+        # A database that cannot be opened leaves no folder behind.
+        database = None if url is None else _database(url)
         folder.mkdir(parents=True, exist_ok=True)
-        if url is None:
+        if database is None:
             dropped = _journal_repaired(journal)
             if dropped:
                 repaired = (
                     f"{journal}: the last line was torn ({dropped} bytes) and was dropped; the "
                     "trial that it spoke of runs again"
                 )
-        storage = _journal(journal) if url is None else _database(url)
+        storage = database if database is not None else _journal(journal)
         study = _study_in(storage)
         if study is None:
             study = _new_study(storage)

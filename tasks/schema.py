@@ -63,6 +63,15 @@ class DataSection(_Section):
         return self
 
 
+class CandidateSettings(TrainSettings):
+    """How candidates are trained while searching: as `[train]`, but briefly.
+
+    MFAS, Algorithm 1, trains each for E_train = 2 epochs (section 4).
+    """
+
+    epochs: Annotated[int, Field(ge=1, description="passes over the training data")] = 2
+
+
 class SearchSection(_Section):
     """How genotypes are looked for."""
 
@@ -73,15 +82,18 @@ class SearchSection(_Section):
     seed: Annotated[int, Field(ge=0, lt=2**31, description="of all that the search draws")] = 0
     options: Annotated[
         dict[str, Any],
-        Field(description="the searcher's own settings: `fusegraph search --help` lists them"),
+        Field(
+            description="the searcher's own: `fusegraph explain mfas`, `fusegraph explain random`"
+        ),
     ] = Field(default_factory=dict)
     set: Annotated[
         dict[str, int | float],
         Field(description="the space's parameters while searching, over `task.set`: `{W = 16}`"),
     ] = Field(default_factory=dict)
     train: Annotated[
-        TrainSettings, Field(description="how candidates are trained: see `[train]`")
-    ] = Field(default_factory=TrainSettings)
+        CandidateSettings,
+        Field(description="how candidates are trained: as `[train]`, but `epochs` is 2 if not set"),
+    ] = Field(default_factory=CandidateSettings)
 
 
 class ExportSection(_Section):

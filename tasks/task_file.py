@@ -22,6 +22,8 @@ class Task:
 
     file: Path
     settings: TaskSettings
+    changed: frozenset[str] = frozenset()
+    """The keys, as dotted paths, that the caller set over the file's."""
 
     def path(self, relative: str) -> Path:
         """A path of the task file, relative to where that file lies."""
@@ -84,6 +86,17 @@ def load_task(file: str | Path) -> Task:
                 )
             )
         raise FusegraphError(found) from None
+
+
+def key_span(file: Path, key_path: str) -> Span | None:
+    """The line of a task file that sets a key, or the header of the section that should.
+
+    None where there is neither, or where the file is gone.
+    """
+    try:
+        return _span(file, _read(file), key_path)
+    except FusegraphError:
+        return None
 
 
 def _read(path: Path) -> str:

@@ -66,6 +66,18 @@ def test_check_as_json(task: Path, tmp_path: Path) -> None:
     assert answer.err == ""
 
 
+def test_check_of_a_space_without_a_genotype_is_an_error(tmp_path: Path) -> None:
+    space = tmp_path / "space.fuse"
+    space.write_text(
+        "fuse 1\nspace none {\n  dim N\n  input x: f32[N, 4]\n"
+        "  output y = linear(x, out=?width of {8, 16})\n  require parameters <= 10\n}\n"
+    )
+    answer = call("check", space)
+    assert answer.code == 1
+    assert "error[E503]" in answer.err
+    assert str(space) in answer.err
+
+
 def test_check_of_a_task_looks_at_its_features(task: Path, tmp_path: Path) -> None:
     copy = tmp_path / "task.toml"
     for name in ("space.fuse", "task.toml"):

@@ -123,6 +123,37 @@ def test_trials_may_be_kept_in_a_database(task: Path, tmp_path: Path) -> None:
     assert json.loads(good("report", tmp_path / "run", "--store", url, "--json"))["finished"]
 
 
+@pytest.mark.parametrize("url", ["nonsense", "sqlite:////nowhere/at/all.db"])
+def test_a_database_that_cannot_be_opened_leaves_no_run(
+    task: Path, tmp_path: Path, url: str
+) -> None:
+    answer = call("search", task, "--out", tmp_path / "run", "--store", url, "-q")
+    assert "error[E808]" in answer.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_of_another_search_leaves_no_run(task: Path, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'trials.db'}"
+    words = ("search", task, "-q", "--store", url, "--searcher", "random", "--budget", "1")
+    good(*words, "--out", tmp_path / "run")
+    answer = call(*words, "--out", tmp_path / "other", "--seed", "7")
+    assert "error[E805]" in answer.err
+    assert not (tmp_path / "other" / "run.json").exists()
+
+
+def test_mfas_refuses_to_score_by_a_loss_before_it_writes_anything(
+    task: Path, tmp_path: Path
+) -> None:
+    file = task.parent / "by_loss.toml"
+    file.write_text(task.read_text().replace("epochs = 1,", 'epochs = 1, metric = "loss",'))
+    for more in ((), ("--dry-run",)):
+        answer = call("search", file, "--out", tmp_path / "run", "-q", *more)
+        assert answer.code == 1
+        assert "error[E810]" in answer.err
+        assert f"{file}:14:" in answer.err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_search_in_which_every_candidate_diverges_says_why(task: Path, tmp_path: Path) -> None:
     hot = task.parent / "hot.toml"
     hot.write_text(
@@ -206,13 +237,19 @@ def test_a_checkpoint_is_exported_as_its_run(searched: Path, tmp_path: Path) -> 
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
 
 
-def test_a_checkpoint_that_left_its_run_needs_its_genotype(searched: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_that_left_its_run_needs_its_genotype(
+    task: Path, searched: Path, tmp_path: Path
+) -> None:
     moved = Path(shutil.copy(searched / "checkpoints" / "best.safetensors", tmp_path))
     answer = call("export", moved)
     assert answer.code == 1
     assert "--genotype FILE" in answer.err
     good("export", moved, "--genotype", searched / "genotypes" / "best.fuse")
-    assert moved.with_suffix(".onnx").is_file()
+    exported = call("run", moved.with_suffix(".onnx"), task.parent / "features", "--json").json
+    results = json.loads((searched / "results.json").read_text())
+    assert exported["metrics"] == pytest.approx(results["test"])  # standardised as in its run
+    good("export", searched, "-o", tmp_path / "of-the-run.onnx")
+    assert moved.with_suffix(".onnx").read_bytes() == (tmp_path / "of-the-run.onnx").read_bytes()
 
 
 def test_a_checkpoint_of_another_network_is_refused(
@@ -241,6 +278,26 @@ def test_run_names_a_split_that_is_not_there(searched: Path, task: Path) -> None
     answer = call("run", searched / "model.onnx", task.parent / "features", "--split", "tset")
     assert answer.code == 1
     assert "error[E619]" in answer.err
+
+
+@pytest.mark.parametrize("name", ["{}/new/deep/file", "{}"])
+def test_what_is_written_makes_its_folders_and_writes_over_none(
+    searched: Path, task: Path, tmp_path: Path, name: str
+) -> None:
+    genotype = searched / "genotypes" / "best.fuse"
+    calls: list[tuple[tuple[str | Path, ...], str]] = [
+        (("emit", genotype), ".py"),
+        (("show", genotype), ".svg"),
+        (("run", searched / "model.onnx", task.parent / "features"), ".csv"),
+        (("export", searched), ".onnx"),
+    ]
+    for words, suffix in calls:
+        out = Path(name.format(tmp_path) + suffix)
+        if name == "{}":
+            out.mkdir()
+        answer = call(*words, "-o", out)
+        assert answer.code == (1 if name == "{}" else 0), (words[0], answer.err)
+        assert ("error[E633]" in answer.err) == (name == "{}"), (words[0], answer.err)
 
 
 # ── extract and report ───────────────────────────────────────────────────────────────────────────
@@ -275,3 +332,46 @@ def test_the_report_tells_of_the_run_and_needs_no_network(searched: Path) -> Non
     assert "<svg" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "https://" not in page
+
+
+# ── errors of a task are shown at its keys ───────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "line"),
+    [
+        ('searcher = "mfas"', 'searcher = "mfsa"', "E801", 10),
+        ("candidates = 2,", "candidate = 2,", "E802", 12),
+        ("candidates = 2,", "candidates = 0,", "E802", 12),
+        ("set = { W = 12 }", "set = { V = 12 }", "E213", 4),
+        ("set = { W = 8 }", "set = { V = 8 }", "E213", 13),
+        ("seed = 1", "budget = 3", "E812", 11),
+    ],
+)
+def test_an_error_that_a_task_causes_is_shown_at_its_key(
+    task: Path, tmp_path: Path, old: str, new: str, code: str, line: int
+) -> None:
+    file = task.parent / "at_key.toml"
+    file.write_text(task.read_text().replace(old, new))
+    answer = call("search", file, "--out", tmp_path / "run", "-q")
+    assert answer.code == 1
+    assert f"error[{code}]" in answer.err
+    assert f"--> {file}:{line}:" in answer.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "line"),
+    [("x[1]: f32[N, 6]", "x[1]: f32[N, 7]", "E608", 7), ("out=3)", "out=4)", "E706", 3)],
+)
+def test_features_that_do_not_fit_the_space_are_shown_in_the_task(
+    task: Path, old: str, new: str, code: str, line: int
+) -> None:
+    (task.parent / "unfit.fuse").write_text(
+        (task.parent / "space.fuse").read_text().replace(old, new)
+    )
+    file = task.parent / "unfit.toml"
+    file.write_text(task.read_text().replace("space.fuse", "unfit.fuse"))
+    answer = call("check", file)
+    assert f"error[{code}]" in answer.err
+    assert f"--> {file}:{line}:" in answer.err

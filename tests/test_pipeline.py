@@ -242,6 +242,17 @@ def test_a_log_with_a_torn_line_goes_on_and_is_read(tmp_path: Path) -> None:
     assert json.loads(file.read_text().splitlines()[0])["trials"] == 3
 
 
+@pytest.mark.parametrize("name", [".", "..", "/", "there"])
+def test_a_folder_is_not_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    with pytest.raises(FusegraphError, match="E633.*a folder"):
+        write_file(name, "text")
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
+
+
 def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     with pytest.raises(FusegraphError, match="E633"):

@@ -23,6 +23,7 @@ from fusegraph.tasks.sources import open_data
 from fusegraph.tasks.task_file import load_task
 from fusegraph.training.batches import Batch
 from fusegraph.training.loop import fit
+from fusegraph.training.settings import TrainSettings
 from fusegraph.training.tensors import tensor_batches
 
 TASK = """
@@ -132,6 +133,17 @@ def test_a_missing_or_huge_task_file_is_told(tmp_path: Path) -> None:
         (found,) = _findings(file)
         assert found.code == "E601"
         assert found.place == str(file)
+
+
+def test_candidates_are_trained_for_the_two_epochs_of_mfas_unless_the_task_says_else(
+    tmp_path: Path,
+) -> None:
+    settings = load_task(
+        _write(tmp_path, TASK.replace("[search.train]\nepochs = 2\n", "[search.train]\n"))
+    ).settings
+    assert settings.search.train.epochs == 2
+    assert TrainSettings().epochs == 20
+    assert "`epochs` is 2 if not set" in key_table()
 
 
 def test_every_key_of_a_task_file_is_documented_in_the_table() -> None:

@@ -27,6 +27,8 @@ class CheckpointHeader(BaseModel):
     class_names: tuple[str, ...] = ()
     settings: dict[str, object] = {}
     """The training settings, as plain values."""
+    preprocessing: dict[str, object] = {}
+    """What is done to raw features before they are the network's inputs."""
     scores: dict[str, float] = {}
     """What was measured, by name: `valid_accuracy`."""
     note: str = ""

@@ -1,4 +1,4 @@
-"""How a network is trained: every key of `[train]` and `[search.train]`, with its default."""
+"""How a network is trained: every key of `[train]`, with its default."""
 
 from __future__ import annotations
 
