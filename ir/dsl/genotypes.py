@@ -158,10 +158,9 @@ def _scope_of(key: str) -> tuple[str, str]:
 def _meant(key: str, known: Set[str]) -> str | None:
     """The nearest name in the same scope, else the same name in the nearest scope."""
     scope, name = _scope_of(key)
-    here = {_scope_of(other)[1]: other for other in known if _scope_of(other)[0] == scope}
-    close = nearest(name, here)
-    if close is not None:
-        return here[close]
+    here = [other for other in known if _scope_of(other)[0] == scope]
+    if close := nearest(key, here):
+        return close
     return nearest(key, [other for other in known if _scope_of(other)[1] == name])
 
 

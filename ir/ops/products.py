@@ -227,7 +227,8 @@ OPS = (
     Op(
         "linear",
         "y = W x + b along `axis`, the same W at every other position: a fully connected layer, "
-        "or a 1x1 convolution where axis=1. x: [..., in, ...] -> [..., out, ...].",
+        "or a 1x1 convolution where axis=1. On [N, C, L] it maps L unless axis=1 is given. "
+        "x: [..., in, ...] -> [..., out, ...].",
         ("x",),
         _linear,
         (
