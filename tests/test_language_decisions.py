@@ -132,6 +132,13 @@ def test_the_order_of_a_pair_is_that_of_the_candidates() -> None:
         ("{h[<3], x}", ("h[1]", "h[2]", "x")),
         ("{h[1 + 1], h[3 - 2]}", ("h[2]", "h[1]")),
         ("{linear( x,out = 4 + 4 ), x}", ("linear(x, out=4 + 4)", "x")),
+        (
+            "{linear(x, out=?w of {8, 4}), linear(x, out=4)}",
+            ("linear(x, out=?w)", "linear(x, out=4)"),
+        ),
+        ("{?act of {relu, tanh}(x), x}", ("?act(x)", "x")),
+        ("{x * (1 + ?w of {8, 4}), x}", ("x * (1 + ?w)", "x")),
+        ("{x * ?w of {8, 4}, x}", ("x * ?w of {8, 4}", "x")),
     ],
 )
 def test_a_candidate_is_labelled_as_it_is_written(
@@ -364,6 +371,20 @@ def test_a_genotype_tells_nothing_of_a_foreign_file(tmp_path: Path) -> None:
     with pytest.raises(FusegraphError, match="E407") as caught:
         load_genotype(tmp_path / "found" / "g.fuse")
     assert "secret" not in render(caught.value.diagnostics)
+
+
+@pytest.mark.parametrize("label", ["relu(linear(x, out=?w))", "relu(linear(x, out=?w of {3, 4}))"])
+def test_a_label_may_name_the_decisions_inside_it(label: str) -> None:
+    body = "  a = ?p of {relu(linear(x, out=?w of {3, 4})), linear(x, out=4)}\n  output o = a"
+    found = program(body)
+    text = f'fuse 1\ngenotype of "s.fuse"\na {{ p = {label}, w = 3 }}'
+    genotype = parse_genotype(text, found)
+    assert genotype.settings == {"a.p": (0,), "a.w": (0,)}
+    assert "a { p = relu(linear(x, out=?w)), w = 3 }" in format_genotype(genotype, found)
+
+
+def test_a_decision_without_candidates_is_told_in_a_space() -> None:
+    assert codes_of("  output o = linear(x, out=?w)") == ["E101"]
 
 
 # ── what fails, counted ──────────────────────────────────────────────────────────────────────────

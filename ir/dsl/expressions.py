@@ -67,6 +67,14 @@ def evaluate(world: Elaboration, tree: s.Expression, scope: Scope, place: Place)
             from .deciding import decide
 
             return decide(world, tree, scope, place)
+        case s.Bare():
+            raise problem(
+                "E101",
+                f"`{s.unparse(tree)}` has no candidates",
+                tree,
+                "only a genotype's labels leave them out",
+                help=f"write `{s.unparse(tree)} of {{a, b}}`",
+            )
 
 
 def spread(
@@ -91,10 +99,10 @@ def label_of(tree: s.Expression, scope: Scope) -> str:
         try:
             index = evaluate(Elaboration(), tree.selector, scope, Place("", False))
         except (Problem, Silent):
-            return s.unparse(tree)
+            return s.label_of(tree)
         if isinstance(index, int):
             return f"{label_of(tree.base, scope)}[{index}]"
-    return s.unparse(tree)
+    return s.label_of(tree)
 
 
 # ── names and indices ────────────────────────────────────────────────────────────────────────────

@@ -169,7 +169,7 @@ def _setting(
 ) -> Setting | None:
     value = entry.value
     trees: Sequence[s.Tree] = value.items if isinstance(value, s.Labels) else (value,)
-    labels = [s.unparse(tree) for tree in trees]
+    labels = [s.label_of(tree) for tree in trees]
     where = program.decision_spans.get(decision.key)
     causes = (Label(where, f"offers {', '.join(decision.labels[:12])}"),) if where else ()
     try:

@@ -268,6 +268,9 @@ class _Builder:
     ) -> s.Decide:
         return s.Decide(span, self._name(name), take, source, repeats is not None)
 
+    def on_bare(self, span: Span, name: lark.Token) -> s.Bare:
+        return s.Bare(span, self._name(name))
+
     def on_take(self, span: Span, token: lark.Token) -> s.Expression:
         if token.type == "INT":
             return s.Number(span, str(token))

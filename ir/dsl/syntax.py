@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ..diagnostics import Span
@@ -141,8 +141,15 @@ class Decide(Tree):
     repeats: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Bare(Tree):
+    """`?name` in a genotype's label, which stands for a decision inside that candidate."""
+
+    name: Name
+
+
 Expression = (
-    Number | String | Name | Index | Call | Binary | Negative | Group | Tuple | Decide
+    Number | String | Name | Index | Call | Binary | Negative | Group | Tuple | Decide | Bare
 )  # fmt: skip
 
 # ── statements and items ─────────────────────────────────────────────────────────────────────────
@@ -374,6 +381,8 @@ def unparse(tree: Tree) -> str:
             many = "" if take is None else f" {take if isinstance(take, str) else unparse(take)}"
             tail = " repeats" if repeats else ""
             return f"?{name.id}{many} of {unparse(source)}{tail}"
+        case Bare(name=name):
+            return f"?{name.id}"
         case TypeTree(dtype=dtype, sizes=sizes):
             return f"{dtype.id}[{', '.join(map(unparse, sizes))}]"
         case Target(name=name, indices=indices):
@@ -382,3 +391,35 @@ def unparse(tree: Tree) -> str:
             return text
         case _:
             raise TypeError(f"{type(tree).__name__} is not written on one line")
+
+
+def label_of(tree: Expression) -> str:
+    """What a genotype calls a candidate: as written, decisions inside brackets by their names.
+
+    So `relu(linear(x, out=?w of {3, 4}))` is `relu(linear(x, out=?w))`; outside of brackets, where
+    it would run into the next entry, a decision stays whole.
+    """
+    return unparse(_named(tree, bracketed=False))
+
+
+def _named(tree: Any, bracketed: bool) -> Any:
+    match tree:
+        case Decide(span=span, name=name) if bracketed:
+            return Bare(span, name)
+        case Call(function=function, arguments=arguments, keywords=keywords):
+            return replace(
+                tree,
+                function=_named(function, True),
+                arguments=tuple([_named(a, True) for a in arguments]),
+                keywords=tuple([_named(k, True) for k in keywords]),
+            )
+        case Keyword(value=value) | Group(value=value):
+            return replace(tree, value=_named(value, True))
+        case Tuple(items=items):
+            return replace(tree, items=tuple([_named(item, True) for item in items]))
+        case Negative(value=value):
+            return replace(tree, value=_named(value, bracketed))
+        case Binary(left=left, right=right):
+            return replace(tree, left=_named(left, bracketed), right=_named(right, bracketed))
+        case _:
+            return tree
