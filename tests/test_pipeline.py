@@ -248,7 +248,7 @@ def test_a_folder_is_not_written_over(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there").mkdir()
-    with pytest.raises(FusegraphError, match="E633.*a folder"):
+    with pytest.raises(FusegraphError, match=r"E633.*a folder"):
         write_file(name, "text")
     assert [path.name for path in tmp_path.rglob("*")] == ["there"]
 
