@@ -22,7 +22,7 @@ UNWANTED := $(if $(filter gpu,$(RUNTIME)),onnxruntime,onnxruntime-gpu)
 .PHONY: help setup demo test check bench format clean
 
 help:
-	@echo "make demo    search, train, export and run the example (about 3 minutes)"
+	@echo "make demo    search, train, export and run the example (about a minute)"
 	@echo "make test    the tests"
 	@echo "make check   formatting, lint and types"
 	@echo "make bench   the benchmarks"
