@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .guard import WRONG_FILE, show_errors
+from .guard import exit_code, show_errors
 from .options import AsJson, Settings, pairs
 from .output import plural, print_json, say
 
@@ -46,8 +46,9 @@ def check(
         if not as_json:
             for found in fine:
                 say(_line(found))
-        show_errors(FusegraphError(wrong), as_json=as_json)
-        raise typer.Exit(WRONG_FILE)
+        errors = FusegraphError(wrong)
+        show_errors(errors, as_json=as_json)
+        raise typer.Exit(exit_code(errors, {"settings": settings}))
     if as_json:
         print_json({"files": fine})
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from keyword import iskeyword
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +42,11 @@ def emit(
     from ..pipeline.files import write_file
     from ..pipeline.sources import open_source
 
+    if name is not None and (not name.isidentifier() or iskeyword(name)):
+        raise typer.BadParameter(
+            f"expected the name of a class (letters, digits and _, no digit first), found {name!r}",
+            param_hint="'--name'",
+        )
     source = open_source(file, pairs(settings))
     network = source.drawn(sample) if sample is not None else source.network
     text = emit_network(network, name)

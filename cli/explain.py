@@ -19,10 +19,10 @@ def explain(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Explain an error, an op, or the keys of a task file.
+    """Explain an error, an op, the keys of a task file, or a searcher's options.
 
-    `ops` lists the ops, `std` the composites of the standard library, `codes` the errors, and
-    `task` shows every key of a task file.
+    `ops` lists the ops, `std` the composites of the standard library, `codes` the errors. `task`
+    shows every key of a task file, `mfas` and `random` every option of a searcher.
 
     \b
     Example:
@@ -104,11 +104,14 @@ def _page(topic: str) -> str:
     from ..ir.diagnostics import codes
     from ..ir.diagnostics import explain as page
     from ..ir.ops import PRIMITIVES
+    from ..searchers.option_pages import OPTIONS, option_page
 
     if topic == "task":
         from ..tasks.key_table import key_table
 
         return "# Task files\n\n" + key_table()
+    if topic in OPTIONS:
+        return option_page(topic)
     if topic in PRIMITIVES:
         return _op(PRIMITIVES[topic])
     cells = _composites()
@@ -118,7 +121,7 @@ def _page(topic: str) -> str:
     text = page(code)
     if text is not None:
         return text
-    names = get_close_matches(topic, [*LISTS, "task", *PRIMITIVES, *cells], n=1)
+    names = get_close_matches(topic, [*LISTS, "task", *OPTIONS, *PRIMITIVES, *cells], n=1)
     # Letters that look like digits are the usual slip.
     digits = "E" + code[1:].replace("O", "0").replace("I", "1")
     near = names or get_close_matches(digits, codes(), n=1, cutoff=0.5)

@@ -37,11 +37,15 @@ def fmt(
     from ..ir.dsl.format import format_text
     from ..ir.dsl.load import read_source
     from ..pipeline.files import write_file
+    from ..pipeline.sources import expect_fuse
 
     if stdout and (check or as_json):
         raise typer.BadParameter("goes with neither --check nor --json", param_hint="'--stdout'")
     # All are read before the first is written: a file that does not parse leaves all as they are.
-    texts = [(file, sys.stdin.read() if str(file) == "-" else read_source(file)) for file in files]
+    texts = [
+        (file, sys.stdin.read() if str(file) == "-" else read_source(expect_fuse(file)))
+        for file in files
+    ]
     formatted = [(file, text, format_text(text, str(file))) for file, text in texts]
     changed: list[str] = []
     for file, old, new in formatted:

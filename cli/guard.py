@@ -10,9 +10,9 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import TYPE_CHECKING, NoReturn, ParamSpec
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec
 
 import typer
 from typer.exceptions import TyperException
@@ -20,14 +20,25 @@ from typer.exceptions import TyperException
 from .output import print_error, print_json
 
 if TYPE_CHECKING:
-    from ..ir.diagnostics import FusegraphError
+    from ..ir.diagnostics import Diagnostic, FusegraphError
 
 P = ParamSpec("P")
 
 WRONG_FILE = 1
+WRONG_CALL = 2
 OUR_FAULT = 70
 INTERRUPTED = 130
 PIPE_CLOSED = 141
+
+
+CALLS_FAULT = {
+    "E213": ("settings", "constant"),
+    "E619": ("split", "split"),
+    "E801": ("searcher", "searcher"),
+    "E808": ("store", "database"),
+    "E812": ("budget", "budget"),
+}
+"""Errors that an option of the call causes where it is given: code, option, word of the message."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -54,23 +65,33 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         except BrokenPipeError:
             raise typer.Exit(close_pipe()) from None
         except Exception as error:
-            _end(error, as_json=bool(kwargs.get("as_json")))
+            _end(error, kwargs)
 
     return run
 
 
-def _end(error: Exception, *, as_json: bool) -> NoReturn:
+def _end(error: Exception, given: Mapping[str, Any]) -> NoReturn:
     from ..ir.diagnostics import FusegraphError
 
     if not isinstance(error, FusegraphError):
         print_error(crash_line(error))
         raise typer.Exit(OUR_FAULT) from None
     try:
-        show_errors(error, as_json=as_json)
+        show_errors(error, as_json=bool(given.get("as_json")))
         sys.stdout.flush()
     except BrokenPipeError:
         raise typer.Exit(close_pipe()) from None
-    raise typer.Exit(WRONG_FILE) from None
+    raise typer.Exit(exit_code(error, given)) from None
+
+
+def exit_code(error: FusegraphError, given: Mapping[str, Any]) -> int:
+    """2 where all that is wrong comes from an option that is `given` in the call, 1 otherwise."""
+
+    def of_the_call(found: Diagnostic) -> bool:
+        option, word = CALLS_FAULT.get(found.code, ("", ""))
+        return bool(given.get(option)) and word in found.message
+
+    return WRONG_CALL if all(map(of_the_call, error.diagnostics)) else WRONG_FILE
 
 
 def show_errors(error: FusegraphError, *, as_json: bool) -> None:

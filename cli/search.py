@@ -87,6 +87,8 @@ def search(
                 on_event=watch,
             )
     except KeyboardInterrupt:
+        if not (folder / "run.json").is_file():
+            raise
         raise Interrupted(f"interrupted; to go on: {again}") from None
     if as_json:
         print_json({**found.results, "run": str(found.folder.path)})

@@ -78,6 +78,8 @@ def train(
                 on_event=watch,
             )
     except KeyboardInterrupt:
+        if not (folder / "run.json").is_file():
+            raise
         raise Interrupted(f"interrupted; to go on: {shlex.join(words)}") from None
     if as_json:
         print_json({**results, "run": str(run.path)})

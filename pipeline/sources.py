@@ -69,15 +69,7 @@ def open_source(file: str | Path, overrides: Mapping[str, str] | None = None) ->
     carried over to it. Raises FusegraphError: E634 for a file that is no `.fuse` file, E410 where a
     genotype cannot be carried over, and whatever is wrong with the file.
     """
-    path = Path(file)
-    if path.is_dir() or path.suffix in (".toml", ".onnx", ".safetensors", ".json"):
-        what = "a folder" if path.is_dir() else f"a {path.suffix} file"
-        raise problem(
-            "E634",
-            f"expected a space or a genotype, found {what}",
-            path,
-            help="give a `.fuse` file",
-        )
+    path = expect_fuse(file)
     if not is_genotype(read_source(path), str(path)):
         return Source(str(path), load(path, overrides))
     program, genotype = load_genotype(path)
@@ -85,6 +77,20 @@ def open_source(file: str | Path, overrides: Mapping[str, str] | None = None) ->
         other = load(program.file, {**program.overrides, **overrides})
         return Source(str(path), other, carry_over(genotype, program, other, str(path)))
     return Source(str(path), program, genotype)
+
+
+def expect_fuse(file: str | Path) -> Path:
+    """The path of a `.fuse` file. Raises FusegraphError E634 for a folder or another kind."""
+    path = Path(file)
+    if path.is_dir() or path.suffix not in ("", ".fuse"):
+        what = "a folder" if path.is_dir() else f"a {path.suffix} file"
+        raise problem(
+            "E634",
+            f"expected a space or a genotype, found {what}",
+            path,
+            help="give a `.fuse` file",
+        )
+    return path
 
 
 def carry_over(genotype: Genotype, old: Program, new: Program, place: str = "") -> Genotype:

@@ -31,10 +31,12 @@ MOST_LISTED = 100_000
 
 @dataclass(frozen=True, slots=True)
 class RandomOptions:
-    """`trials` in rounds of `batch`.
+    """Options of random search.
 
-    `lengths[l]` is the number of trials of depth l + 1, in a space with a progression; their sum
-    then is the budget and `trials` is not looked at.
+    trials: how many different networks are drawn and trained.
+    batch: how many of them make a round.
+    lengths: how many trials have depth 1, 2, … in a space with a progression; their sum then is
+        the budget, and `trials` is not looked at.
     """
 
     trials: int = 100

@@ -54,7 +54,9 @@ def load_hook(reference: str, *, allow: bool, folder: Path) -> Hook:
     found = getattr(module, function, None)
     if not callable(found):
         what = "has no such function" if found is None else f"is {type(found).__name__}"
-        raise _broken(reference, what, nearest(function, dir(module)))
+        raise _broken(
+            reference, what, nearest(function, [n for n in dir(module) if not n.startswith("_")])
+        )
     return cast("Hook", found)
 
 

@@ -100,8 +100,9 @@ def read_manifest(folder: Path) -> Manifest:
     file = folder / MANIFEST
     try:
         data: object = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         what = "has no manifest.json" if folder.is_dir() else "does not exist"
+        what = "is a file" if folder.is_file() else what
         raise FusegraphError(
             Diagnostic(
                 code="E610",

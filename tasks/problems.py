@@ -9,6 +9,19 @@ from typing import Any, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+EXPECTED = {
+    "model_type": "a table",
+    "dict_type": "a table",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "string_type": "a text",
+    "int_type": "an integer",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_too_short": "a text that is not empty",
+}
+"""What pydantic's kinds of errors expect, in the words of a task file; else its own are told."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -75,7 +88,7 @@ def problems_of(error: ValidationError, model: type[BaseModel]) -> list[Problem]
         elif item["type"] == "value_error":
             problems.append(Problem(path, item["msg"].removeprefix("Value error, ")))
         else:
-            expected = item["msg"].removeprefix("Input should be ")
+            expected = EXPECTED.get(item["type"], item["msg"].removeprefix("Input should be "))
             found = _shown(item["input"])
             problems.append(Problem(path, f"expected {expected}, found {found}"))
     return problems

@@ -55,6 +55,15 @@ def load_task(file: str | Path) -> Task:
             E603 for a missing key or a wrong value. All that is wrong is reported at once.
     """
     path = Path(file)
+    if path.suffix == ".fuse":
+        raise FusegraphError(
+            Diagnostic(
+                code="E601",
+                message="expected a task, found a `.fuse` file",
+                place=str(path),
+                help="give the path of a `.toml` task file, which names the space",
+            )
+        )
     text = _read(path)
     try:
         data: object = tomllib.loads(text)

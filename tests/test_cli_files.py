@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ import pytest
 from cli_calls import SPACE, call, good
 from fusegraph.cli import check as check_module
 from fusegraph.ir.diagnostics import codes
+from fusegraph.searchers.mfas.options import MfasOptions
+from fusegraph.searchers.option_pages import OPTIONS
+from fusegraph.searchers.random_search import RandomOptions
+from fusegraph.searchers.registry import SEARCHERS
 from small_task import write_task
 
 UGLY = """fuse 1
@@ -208,6 +213,10 @@ def test_what_is_missing_is_an_error_of_the_file(words: tuple[str, ...], tmp_pat
         (("count", "x", "--set", "W"), "NAME=VALUE"),
         (("cost", "x", "--batch", "0"), "batch"),
         (("train", "g.fuse"), "--task"),
+        (("emit", SPACE, "--sample", "0", "--name", "a b"), "name of a class"),
+        (("emit", SPACE, "--sample", "0", "--name", "class"), "name of a class"),
+        (("count", SPACE, "--set", "Wx=3"), "error[E213]"),
+        (("check", SPACE, "--set", "Wx=3"), "error[E213]"),
     ],
 )
 def test_a_wrong_call_says_what_is_wrong_with_it(words: tuple[str, ...], said: str) -> None:
@@ -216,9 +225,36 @@ def test_a_wrong_call_says_what_is_wrong_with_it(words: tuple[str, ...], said: s
     assert said in answer.err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("search", "space.fuse"), "expected a task, found a `.fuse` file"),
+        (("check", "backbone.py"), "expected a space or a genotype, found a .py file"),
+        (("fmt", "task.toml"), "expected a space or a genotype, found a .toml file"),
+        (("check", "features/manifest.json"), "found a .json file"),
+    ],
+)
+def test_a_file_of_another_kind_is_told(task: Path, words: tuple[str, str], said: str) -> None:
+    answer = call(words[0], task.parent / words[1])
+    assert answer.code == 1
+    assert said in answer.err
+
+
+@pytest.mark.parametrize("searcher", ["mfas", "random"])
+def test_explain_lists_every_option_of_a_searcher_with_its_default(searcher: str) -> None:
+    page = good("explain", searcher)
+    kind = MfasOptions if searcher == "mfas" else RandomOptions
+    for field in fields(kind):
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| `{field.name}` |")]
+        assert row.count("|") == 5
+        assert row.split("|")[4].strip()
+    assert set(SEARCHERS) == set(OPTIONS)
+    assert f"`fusegraph explain {searcher}`" in good("explain", "task")
+
+
 def test_an_unknown_constant_is_an_error_with_the_nearest(task: Path) -> None:
     answer = call("count", task.parent / "space.fuse", "--set", "w=3")
-    assert answer.code == 1
+    assert answer.code == 2
     assert "error[E213]" in answer.err
 
 

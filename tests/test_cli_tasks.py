@@ -110,7 +110,7 @@ def test_a_budget_sets_how_many_candidates_mfas_draws(task: Path) -> None:
     words = ("search", task, "--dry-run", "--json", "--budget")
     assert call(*words, "15").json["trials"] == 15
     answer = call(*words, "5")
-    assert answer.code == 1
+    assert answer.code == 2
     assert answer.json["errors"][0]["code"] == "E812"
 
 
@@ -276,7 +276,7 @@ def test_predictions_are_written_with_the_names_of_classes(
 
 def test_run_names_a_split_that_is_not_there(searched: Path, task: Path) -> None:
     answer = call("run", searched / "model.onnx", task.parent / "features", "--split", "tset")
-    assert answer.code == 1
+    assert answer.code == 2
     assert "error[E619]" in answer.err
 
 
@@ -332,6 +332,44 @@ def test_the_report_tells_of_the_run_and_needs_no_network(searched: Path) -> Non
     assert "<svg" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "https://" not in page
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("--searcher", "mfsa"), "E801"),
+        (("--budget", "3"), "E812"),
+        (("--store", "nonsense"), "E808"),
+    ],
+)
+def test_what_the_call_got_wrong_is_no_error_of_the_file(
+    task: Path, tmp_path: Path, words: tuple[str, ...], code: str
+) -> None:
+    answer = call("search", task, "--out", tmp_path / "run", "-q", *words)
+    assert answer.code == 2
+    assert f"error[{code}]" in answer.err
+    assert f"{task}:" not in answer.err
+
+
+@pytest.mark.parametrize("name", ["search", "train"])
+def test_ctrl_c_before_there_is_a_run_does_not_speak_of_going_on(
+    task: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"fusegraph.pipeline.{name}.{name}_task", interrupted)
+    answer = call(name, task, "--out", tmp_path / "run", "-q")
+    assert (answer.code, answer.err) == (130, "interrupted\n")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}")
+    assert "--resume" in call(name, task, "--out", tmp_path / "run", "-q").err
+
+
+def test_a_file_where_a_feature_folder_is_expected_is_told(searched: Path, task: Path) -> None:
+    answer = call("run", searched / "model.onnx", task)
+    assert answer.code == 1
+    assert "error[E610]: the feature folder is a file" in answer.err
 
 
 # ── errors of a task are shown at its keys ───────────────────────────────────────────────────────

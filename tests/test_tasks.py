@@ -258,6 +258,7 @@ def test_an_allowed_hook_trains_a_network(tmp_path: Path) -> None:
         ("no_such_module:batches", "ModuleNotFoundError"),
         ("own_data:bathces", "did you mean `batches`?"),
         ("own_data:not_a_function", "is int"),
+        ("own_data:__nam__", "known are"),
     ],
 )
 def test_a_hook_that_cannot_be_loaded_is_told(tmp_path: Path, reference: str, found: str) -> None:

@@ -17,13 +17,18 @@ class MfasOptions:
     iterations: E_search, the steps of each level (3).
     order: "paper" has the levels outermost, "release" the iterations (see `schedule.plan`).
     cooling: "running" lets the temperature fall once over all steps (Figure 5), "level" starts
-        it afresh at each level (Algorithm 1 to the letter), "release" has the release's slip; see
-        `schedule.updates_before`.
-    start_temperature, end_temperature, sigma: T0, Tf and σ.
+        it afresh at each level (Algorithm 1 to the letter), "release" has the release's slip (see
+        `schedule.updates_before`).
+    start_temperature: T0, before the first update.
+    end_temperature: Tf, which the temperature falls to.
+    sigma: σ, how many updates the fall takes.
     sharing: "shape" lets a layer inherit from the last one of the same level and size (paper),
         "variant" asks for the same setting of the decisions in `variants` as well (release: the
         activation), "none" trains every candidate from its own random start.
-    surrogate_epochs, surrogate_learning_rate, surrogate_hidden: of the recurrent surrogate.
+    variants: the decisions that `sharing = "variant"` looks at.
+    surrogate_epochs: passes over all that was sampled, at each update of the surrogate (50).
+    surrogate_learning_rate: of the surrogate's Adam.
+    surrogate_hidden: the width of the surrogate's embedding and of its LSTM (100).
     """
 
     candidates: int = 15
