@@ -161,7 +161,7 @@ class _Counter:
                     code="E504",
                     message=f"`{self.name}` is too entangled to be counted exactly",
                     notes=(
-                        f"over {MOST_WORK} different sets of reached decisions were met, "
+                        f"over {MOST_WORK:,} sets of reached decisions were met, "
                         f"{len(self.uses)} decisions take part",
                     ),
                     help="count a smaller instance with --set",
