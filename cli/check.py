@@ -63,9 +63,10 @@ def _checked(file: Path, overrides: dict[str, str]) -> dict[str, Any]:
         program, kind = check_task(file), "task"
         graph = program.graph
     else:
-        from ..pipeline.sources import open_source
+        from ..pipeline.sources import expect_requirements, open_source
 
         source = open_source(file, overrides)
+        expect_requirements(source)
         graph, kind = source.graph, source.kind
     from ..compiler.count import count
     from ..ir.diagnostics import Diagnostic, FusegraphError

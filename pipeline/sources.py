@@ -9,7 +9,10 @@ from random import Random
 
 from ..compiler.explore import sample
 from ..compiler.pipeline import network
+from ..compiler.requirements import violations
+from ..compiler.specialise import specialise
 from ..ir.decisions import Decision, Setting, UnknownLabel
+from ..ir.dims import text_of
 from ..ir.dsl import Program, is_genotype, load, load_genotype
 from ..ir.dsl.load import read_source
 from ..ir.genotype import Genotype
@@ -60,6 +63,25 @@ class Source:
             notes=(f"open are {shown}" + (f" and {more} more" if more > 0 else ""),),
             help="give a genotype of it, such as `fusegraph sample` writes, or `--sample SEED`",
         )
+
+
+def expect_requirements(source: Source) -> None:
+    """Raises FusegraphError E412 where a network fails a `require` of its space."""
+    space = source.program.graph
+    settled = space if source.genotype is None else specialise(space, source.genotype)
+    if not settled.settled or not (failed := violations(settled)):
+        return
+    what = "genotype" if source.genotype is not None else "network"
+    raise problem(
+        "E412",
+        f"this {what} fails a `require` of `{space.name}`",
+        source.file,
+        notes=tuple(
+            f"`{requirement.text}` is asked, and it is {text_of(left)} against {text_of(right)}"
+            for requirement, left, right in failed
+        ),
+        help="settle other candidates, or change what is required",
+    )
 
 
 def open_source(file: str | Path, overrides: Mapping[str, str] | None = None) -> Source:

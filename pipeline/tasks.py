@@ -15,7 +15,7 @@ from ..ir.graph import Graph
 from ..tasks.placing import at_key
 from ..tasks.task_file import Task, load_task
 from .problems import problem
-from .sources import Source, carry_over, open_source
+from .sources import Source, carry_over, expect_requirements, open_source
 
 if TYPE_CHECKING:
     from ..tasks.features import FeatureFolder
@@ -99,7 +99,9 @@ def task_genotype(task: Task, trained: Program, file: str | Path | None = None) 
     path = Path(file) if file is not None else task.genotype
     if path is None:
         if trained.graph.settled:
-            return Source(trained.file, trained)
+            source = Source(trained.file, trained)
+            expect_requirements(source)
+            return source
         raise problem(
             "E631",
             f"the task names no genotype, and `{trained.graph.name}` has open decisions",
@@ -118,7 +120,9 @@ def task_genotype(task: Task, trained: Program, file: str | Path | None = None) 
             help="give a genotype of the task's own space",
         )
     carried = carry_over(found.genotype, found.program, trained, str(path))
-    return Source(str(path), trained, carried)
+    source = Source(str(path), trained, carried)
+    expect_requirements(source)
+    return source
 
 
 def input_shapes(*graphs: Graph) -> dict[str, tuple[int | None, ...]]:

@@ -218,3 +218,31 @@ def test_emit_writes_python_that_needs_nothing_of_ours(tmp_path: Path) -> None:
         for name in node.names
     }
     assert roots <= {"torch", "functools", "math"}
+
+
+@pytest.mark.parametrize(("width", "code"), [(2, 0), (4, 1)])
+def test_check_refuses_a_genotype_that_fails_a_requirement(
+    tmp_path: Path, width: int, code: int
+) -> None:
+    (tmp_path / "space.fuse").write_text(
+        "fuse 1\nspace small {\n  dim N\n  input x: f32[N, 8]\n  require parameters <= 30\n"
+        "  output logits = linear(x, out=?width of {2, 3, 4})\n}\n"
+    )
+    file = tmp_path / "genotype.fuse"
+    file.write_text(f'fuse 1\ngenotype of "space.fuse"\nlogits {{ width = {width} }}\n')
+    answer = call("check", file)
+    assert answer.code == code
+    if code:
+        assert "error[E412]: this genotype fails a `require` of `small`" in answer.err
+        assert "`parameters <= 30` is asked, and it is 36 against 30" in answer.err
+
+
+def test_check_refuses_a_network_that_fails_a_requirement(tmp_path: Path) -> None:
+    file = tmp_path / "network.fuse"
+    file.write_text(
+        "fuse 1\nspace small {\n  dim N\n  input x: f32[N, 8]\n  require flops in 1 .. 30\n"
+        "  output logits = linear(x, out=2)\n}\n"
+    )
+    answer = call("check", file)
+    assert answer.code == 1
+    assert "error[E412]: this network fails a `require` of `small`" in answer.err

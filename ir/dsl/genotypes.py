@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ..decisions import Decision, KOf, Setting, SomeOf, UnknownLabel
@@ -13,9 +13,6 @@ from . import syntax as s
 from .context import MOST_ERRORS, nearest
 from .load import Program, load, read_source
 from .parse import parse
-
-Walk = Callable[[Callable[[Decision], Setting]], Mapping[str, Setting]]
-"""Settings of the reached decisions; the compiler knows how (`compiler.reach.walk`)."""
 
 
 def load_genotype(path: str | Path) -> tuple[Program, Genotype]:

@@ -13,7 +13,6 @@ from .base import (
     Misfit,
     Op,
     Weight,
-    axis_of,
     front_axis,
     require,
     require_equal,
@@ -291,5 +290,3 @@ OPS = (
         "zeros", "A tensor of zeros; nothing that it stands for is reached.", (), _filled, (_SHAPE,)
     ),
 )
-
-__all__ = ["OPS", "axis_of", "product", "spread", "spread_pads", "window"]
