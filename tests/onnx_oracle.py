@@ -165,6 +165,10 @@ ORACLE: Mapping[str, Callable[[X, A, W], Tensor]] = {
     "linear": _linear,
     "conv": _conv,
     "matmul": lambda x, a, w: torch.matmul(x[0], x[1]),
+    "mix": lambda x, a, w: torch.tensordot(
+        x[0][list(a["index"])], torch.stack(list(x[1:])), dims=([0], [0])
+    ),
+    "affine": lambda x, a, w: torch.nn.functional.linear(*x),
     "embedding": lambda x, a, w: f.embedding(x[0], w["weight"]),
     "parameter": lambda x, a, w: w["weight"],
     "zeros": lambda x, a, w: torch.zeros(a["shape"]),

@@ -179,6 +179,17 @@ CASES: list[Case] = [
     _two("matmul", "N T", "T 3"),
     _two("matmul", "N 4 T", "N T S"),
     _two("matmul", "N 2 4 T", "N 2 T 3"),
+    ("mix", op("mix", _x("2", name="g"), _x("N 3 T"), _x("N 3 T", name="y"))),
+    ("mix by place", op("mix", _x("3", name="g"), _x("N T"), _x("N T", name="y"), index=(2, 1))),
+    ("mix of one", op("mix", _x("3", name="g"), _x("N T"), index=1)),
+    *[
+        (
+            f"affine {x} {bias}",
+            op("affine", _x(x), _x("5 3", name="w"), *[_x("5", name="b")][:bias]),
+        )
+        for x in ("N 3", "N T 3")
+        for bias in (0, 1)
+    ],
     ("embedding", op("embedding", _x("N T", "i64"), rows=5, out=3, key="table")),
     ("parameter", op("parameter", shape=(2, 3), key="gates")),
     ("parameter added", op("sum", _x("N 3"), op("parameter", shape=(1, 3), key="gates"))),

@@ -254,6 +254,12 @@ CASES = [
     _case("matmul", [f32(N, 4, 6), f32(N, 6, 2)], np.matmul),
     _case("matmul", [f32(N, 2, T, 4), f32(N, 2, 4, T)], np.matmul),
     _case("matmul", [f32(3, 4), f32(4, N)], np.matmul),
+    _case("mix", [f32(2), _X, _X], lambda g, x, y: g[0] * x + g[1] * y),
+    _case("mix", [f32(3), _X, _X], lambda g, x, y: g[2] * x + g[1] * y, index=(2, 1)),
+    _case("mix", [f32(3), f32(N, T)], lambda g, x: g[1] * x, index=1),
+    _case("affine", [f32(N, 4), f32(3, 4)], lambda x, w: x @ w.T),
+    _case("affine", [f32(N, 4), f32(3, 4), f32(3)], lambda x, w, b: x @ w.T + b),
+    _case("affine", [f32(N, T, 4), f32(3, 4), f32(3)], lambda x, w, b: x @ w.T + b),
     _case("embedding", tensor("i64", (N, 2)), lambda x, weight: weight[x], rows=5, out=3),
     _case("embedding", tensor("i32", (N,)), lambda x, weight: weight[x], rows=7, out=1),
     *[

@@ -12,7 +12,7 @@ from ...ir.cells import expand
 from ...ir.graph import Graph
 from ...ir.node import Node
 from ...ir.ops import INPUT
-from . import elementwise, products, reducing, shaping
+from . import elementwise, mixing, products, reducing, shaping
 from .builder import Array, Builder, value_info
 from .elementwise import Lowering
 from .metadata import Metadata
@@ -28,6 +28,7 @@ IR_VERSION = 8
 
 LOWERINGS: Mapping[str, Lowering] = {
     **products.LOWERINGS,
+    **mixing.LOWERINGS,
     **elementwise.LOWERINGS,
     **shaping.LOWERINGS,
     **reducing.LOWERINGS,

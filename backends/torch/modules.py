@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F  # noqa: N812  (its name all over the field)
 from torch import Tensor, nn
@@ -63,3 +65,13 @@ def round8(value: float) -> int:
     """Rounded to a multiple of 8, but never by more than a tenth downwards."""
     rounded = max(8, int(value + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * value else rounded
+
+
+def mix(gates: Tensor, x: Sequence[Tensor], index: Sequence[int] | None = None) -> Tensor:
+    """The sum of tensors of one shape, each times its gate. gates: [K]."""
+    parts = gates.unbind()
+    chosen = parts if index is None else [parts[place] for place in index]
+    total = chosen[0] * x[0]
+    for gate, tensor in zip(chosen[1:], x[1:], strict=True):
+        total = torch.addcmul(total, gate, tensor)
+    return total

@@ -28,7 +28,7 @@ def class_name(text: str) -> str:
     return f"{name}Network" if name in {"False", "None", "True", "Tensor", *HELPERS} else name
 
 
-HELPERS = ("Scope", "Pointwise", "Learned", "DropPath", "round8")
+HELPERS = ("Scope", "Pointwise", "Learned", "DropPath", "round8", "mix")
 """What generated code may define beside the network."""
 
 _USED = frozenset(

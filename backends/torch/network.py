@@ -168,6 +168,7 @@ def _compiled(graph: Graph, plan: Program) -> type[Network]:
         "Tensor": Tensor,
         "functools": functools,
         "math": math,
+        "mix": own.mix,
         "round8": own.round8,
         "torch": torch,
     }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import elementwise, products, reducing, shaping
+from . import elementwise, mixing, products, reducing, shaping
 from .lowering import Lowering
 
 LOWERINGS: Mapping[str, Lowering] = {
     **products.LOWERINGS,
+    **mixing.LOWERINGS,
     **elementwise.LOWERINGS,
     **shaping.LOWERINGS,
     **reducing.LOWERINGS,

@@ -1,0 +1,1 @@
+"""Horizontal fusion: sibling layers as one, for relaxed supernets and for networks side by side."""
