@@ -102,29 +102,13 @@ def _searcher_of(prepared: Prepared) -> Searcher:
             prepared.task.file,
             help="score candidates by an accuracy or an F1 measure, or take the searcher `random`",
         )
-    space, options = prepared.searched.graph, dict(section.options)
-    if section.budget is None:
-        return make_searcher(section.searcher, space, options, section.seed)
-    if section.searcher == "random" and "lengths" not in options:
-        options |= {"trials": section.budget}
-        return make_searcher(section.searcher, space, options, section.seed)
-    if section.searcher == "mfas":
-        options |= {"candidates": 1}
-        least = make_searcher(section.searcher, space, options, section.seed).planned
-        options |= {"candidates": 2}
-        steps = make_searcher(section.searcher, space, options, section.seed).planned - least
-        more = (section.budget - least) // steps if steps else 0
-        options |= {"candidates": max(1, 1 + more)}
-    made = make_searcher(section.searcher, space, options, section.seed)
-    if made.planned > section.budget:
-        raise problem(
-            "E812",
-            f"`{section.searcher}` trains at least {made.planned} networks in "
-            f"`{space.name}`, and the budget is {section.budget}",
-            prepared.task.file,
-            help=f"give a budget of {made.planned} or more, or take the searcher `random`",
-        )
-    return made
+    return make_searcher(
+        section.searcher,
+        prepared.searched.graph,
+        section.options,
+        section.seed,
+        budget=section.budget,
+    )
 
 
 def search_task(

@@ -18,8 +18,9 @@ from typing import Any
 from ..compiler.explore import enumerate_genotypes, sample
 from ..ir.genotype import Genotype
 from ..ir.graph import Graph
-from .errors import search_error
+from .errors import budget_too_small, search_error
 from .history import History
+from .options import read_options
 from .progression import Progression, progression_of
 from .protocol import Event, Proposal, Round, Scored, TrialResult
 from .randomness import derive, generator
@@ -48,6 +49,19 @@ class RandomOptions:
             raise ValueError("`trials` and `batch` are at least 1")
         if self.lengths and (min(self.lengths) < 0 or sum(self.lengths) < 1):
             raise ValueError("`lengths` holds no negative number, and one that is positive")
+
+
+def within_budget(space: Graph, options: Mapping[str, Any], budget: int) -> dict[str, Any]:
+    """The options with as many trials as the budget; `lengths` stay what they are.
+
+    Raises FusegraphError: E802 as the searcher does, E812 where `lengths` are above the budget.
+    """
+    if not options.get("lengths"):
+        return {**options, "trials": budget}
+    wanted = sum(read_options(RandomOptions, options, "random").lengths)
+    if wanted > budget:
+        raise budget_too_small("random", space, wanted, budget)
+    return dict(options)
 
 
 class RandomSearch:

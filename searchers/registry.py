@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
@@ -11,10 +12,19 @@ from .errors import search_error
 from .options import read_options
 from .protocol import Searcher
 from .random_search import RandomOptions, RandomSearch
+from .random_search import within_budget as random_within_budget
 
 
-def _random(space: Graph, options: Mapping[str, Any], seed: int) -> Searcher:
-    return RandomSearch(space, read_options(RandomOptions, options, "random"), seed)
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """How a searcher is made, and what a budget of trials means to it.
+
+    `within_budget` gives the options with which the searcher takes at most so many trials, and
+    raises E812 where no options do. None: a budget says nothing to it, and is not looked at.
+    """
+
+    make: Callable[[Graph, Mapping[str, Any], int], Searcher]
+    within_budget: Callable[[Graph, Mapping[str, Any], int], Mapping[str, Any]] | None = None
 
 
 def _mfas(space: Graph, options: Mapping[str, Any], seed: int) -> Searcher:
@@ -24,22 +34,37 @@ def _mfas(space: Graph, options: Mapping[str, Any], seed: int) -> Searcher:
     return MfasSearch(space, read_options(MfasOptions, options, "mfas"), seed)
 
 
-SEARCHERS: Mapping[str, Callable[[Graph, Mapping[str, Any], int], Searcher]] = {
-    "random": _random,
-    "mfas": _mfas,
+def _mfas_within_budget(space: Graph, options: Mapping[str, Any], budget: int) -> Mapping[str, Any]:
+    from .mfas.budget import within_budget
+
+    return within_budget(space, options, budget)
+
+
+def _random(space: Graph, options: Mapping[str, Any], seed: int) -> Searcher:
+    return RandomSearch(space, read_options(RandomOptions, options, "random"), seed)
+
+
+SEARCHERS: Mapping[str, Registered] = {
+    "random": Registered(_random, random_within_budget),
+    "mfas": Registered(_mfas, _mfas_within_budget),
 }
 
 
 def make_searcher(
-    name: str, space: Graph, options: Mapping[str, Any] | None = None, seed: int = 0
+    name: str,
+    space: Graph,
+    options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    *,
+    budget: int | None = None,
 ) -> Searcher:
-    """The searcher of this name for a space.
+    """The searcher of this name for a space, with its options made to fit a budget of trials.
 
     Raises FusegraphError: E801 for an unknown name, E802 for an option it does not have, E803 or
-    E804 for a space that it cannot handle.
+    E804 for a space that it cannot handle, E812 for a budget that is too small for it.
     """
-    make = SEARCHERS.get(name)
-    if make is None:
+    found = SEARCHERS.get(name)
+    if found is None:
         near = get_close_matches(name, SEARCHERS, n=1)
         raise search_error(
             "E801",
@@ -48,4 +73,7 @@ def make_searcher(
             notes=(f"searchers are {', '.join(SEARCHERS)}",),
             help=f"write `{near[0]}`" if near else "take one of these",
         )
-    return make(space, options or {}, seed)
+    chosen = options or {}
+    if budget is not None and found.within_budget is not None:
+        chosen = found.within_budget(space, chosen, budget)
+    return found.make(space, chosen, seed)

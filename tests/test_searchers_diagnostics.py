@@ -103,6 +103,7 @@ CASES: dict[str, Callable[[], object]] = {
     "E809": _weights_gone,
     "E810": lambda: _search(name="mfas", evaluator=Loss()),
     "E811": _changed_by_hand,
+    "E812": lambda: make_searcher("mfas", space_of(PROGRESSIVE), budget=5),
 }
 
 

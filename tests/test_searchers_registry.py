@@ -8,7 +8,7 @@ import pytest
 
 from fusegraph.ir.diagnostics import Diagnostic, FusegraphError
 from fusegraph.searchers.progression import progression_of
-from fusegraph.searchers.registry import make_searcher
+from fusegraph.searchers.registry import SEARCHERS, Registered, make_searcher
 from searcher_conformance import FLAT, PROGRESSIVE, space_of
 
 
@@ -149,3 +149,42 @@ def test_a_progression_may_be_written_in_any_order_and_of_any_kind_of_decision()
     assert dict(genotype.items) == {"h[1].x": (1, 2), "h[2].x": (0, 1), "logits.layers": (2,)}
     assert progression.paths(1) == ("h[2]",)
     assert progression.labels(((3,), (1,)), 0, "x") == "{x[2], x[3]}"
+
+
+def planned(name: str, options: dict[str, Any], budget: int | None) -> int:
+    return make_searcher(name, space_of(PROGRESSIVE), options, budget=budget).planned
+
+
+@pytest.mark.parametrize("order", ["paper", "release"])
+def test_mfas_takes_the_most_candidates_that_a_budget_allows(order: str) -> None:
+    options = {"order": order, "iterations": 2}
+    first, second = (planned("mfas", {**options, "candidates": k}, None) for k in (1, 2))
+    for budget in range(first, first + 3 * (second - first)):
+        taken = planned("mfas", options, budget)
+        assert taken <= budget < taken + second - first
+
+
+def test_mfas_refuses_a_budget_below_one_candidate_a_step() -> None:
+    least = planned("mfas", {"candidates": 1}, None)
+    with pytest.raises(FusegraphError) as error:
+        planned("mfas", {}, least - 1)
+    found = error.value.diagnostics[0]
+    assert found.code == "E812"
+    assert found.message.startswith(f"`mfas` trains at least {least} networks")
+    assert f"a budget of {least} or more" in found.help
+
+
+def test_random_search_takes_as_many_trials_as_its_budget() -> None:
+    assert planned("random", {"trials": 50}, 7) == 7
+    assert planned("random", {"lengths": [1, 2, 2]}, 7) == 5
+
+
+def test_random_search_refuses_a_budget_below_its_lengths() -> None:
+    with pytest.raises(FusegraphError, match=r"E812.*at least 5 networks"):
+        planned("random", {"lengths": [1, 2, 2]}, 4)
+
+
+def test_a_budget_is_not_looked_at_where_it_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    deaf = Registered(SEARCHERS["random"].make)
+    monkeypatch.setattr("fusegraph.searchers.registry.SEARCHERS", {"deaf": deaf})
+    assert planned("deaf", {"trials": 9}, 4) == 9
