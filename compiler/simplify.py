@@ -7,7 +7,7 @@ equal structure are one node.
 Cases, cited in the code:
 Z1  An op that maps zeros to zeros gives zeros: activations through the origin, shape changes,
     pooling, reductions, products with zeros, a linear map or convolution without a bias.
-Z2  Zeros add nothing: they leave a sum whose type does not need them for broadcasting.
+Z2  Zeros add nothing: they leave a sum whose type does not need them for broadcasting, and a mix.
 I1  An op that gives its only input back: a sum or concat of one, scaling by 1, shifting by 0,
     a reshape, slice, pad, expand or transpose that changes nothing, dropout with p = 0.
 T1  Two transposes are one.
@@ -90,11 +90,23 @@ def _rewritten(node: Node) -> Node:
             smaller = build(node.op, rest)
             if smaller.type is node.type:
                 return _rewritten(smaller)  # Z2
+        if name == "mix":
+            return _mix_without_zeros(node)  # Z2
         if name == "sub" and zeros[1] and node.inputs[0].type is node.type:
             return node.inputs[0]  # Z2
     if name == "transpose" and node.inputs[0].op is node.op:
         return _rewritten(_one_transpose(node))  # T1
     return node.inputs[0] if _gives_back(node) else node  # I1
+
+
+def _mix_without_zeros(node: Node) -> Node:
+    """A mix of what is not zero, each with its own gate."""
+    gates, *tensors = node.inputs
+    rest = [(i, x) for i, x in zip(node["index"], tensors, strict=True) if not _is_zero(x)]
+    if not rest:
+        return _zeros_like(node)
+    index = tuple([i for i, _ in rest])
+    return build(node.op, [gates, *[x for _, x in rest]], {"index": index})
 
 
 def _one_transpose(node: Node) -> Node:
