@@ -10,7 +10,7 @@ decision in turn is drawn uniformly from its settings.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice, product
 from random import Random
 from typing import Any
@@ -19,11 +19,11 @@ from ..compiler.explore import enumerate_genotypes, sample
 from ..ir.genotype import Genotype
 from ..ir.graph import Graph
 from .errors import budget_too_small, search_error
-from .history import History
 from .options import read_options
 from .progression import Progression, progression_of
-from .protocol import Event, Proposal, Round, Scored, TrialResult
-from .randomness import derive, generator
+from .protocol import Event, Proposal, Round, TrialResult
+from .randomness import generator
+from .rounds import RoundSearcher
 
 TRIES = 200
 """Draws in a row that were all seen before, after which the rest of the space is listed."""
@@ -64,22 +64,18 @@ def within_budget(space: Graph, options: Mapping[str, Any], budget: int) -> dict
     return dict(options)
 
 
-class RandomSearch:
+class RandomSearch(RoundSearcher):
     """Draws without duplicates, and ends early when the space is exhausted. Refuses no space.
 
     Raises FusegraphError E803, E804 only where `lengths` is given and there is no progression.
     """
 
     def __init__(self, space: Graph, options: RandomOptions, seed: int) -> None:
-        self._space = space
+        super().__init__("random", space, options, seed)
         self._options = options
-        self._seed = seed
-        self._history = History()
         self._seen: set[str] = set()
-        self._round: Round | None = None
         self._number = 0
         self._slot = 0
-        self._ending = ""
         self._progression: Progression | None = None
         self._depths: tuple[int, ...] = (0,) * options.trials
         if options.lengths:
@@ -97,58 +93,22 @@ class RandomSearch:
             self._depths = tuple([depth for depth, times in depths for _ in range(times)])
 
     @property
-    def identity(self) -> Mapping[str, Any]:
-        """See `Searcher.identity`."""
-        return {
-            "searcher": "random",
-            "space": self._space.digest,
-            "options": asdict(self._options),
-            "seed": self._seed,
-        }
-
-    @property
     def planned(self) -> int:
         """The budget."""
         return len(self._depths)
 
-    @property
-    def done(self) -> bool:
-        """Whether the budget is spent or the space exhausted."""
-        self._prepare()
-        return self._round is None
-
-    @property
-    def ending(self) -> str:
-        """Which of the two."""
-        return self._ending
-
-    def best(self, count: int) -> list[Scored]:
-        """See `Searcher.best`."""
-        return self._history.best(count)
-
-    def ask(self) -> Round:
-        """The next `batch` of genotypes."""
-        self._prepare()
-        if self._round is None:
-            raise ValueError(f"the search is done: {self._ending}")
-        return self._round
-
-    def tell(self, results: Sequence[TrialResult]) -> tuple[Event, ...]:
+    def _learn(self, pairs: Sequence[tuple[Proposal, TrialResult]]) -> tuple[Event, ...]:
         """Nothing is learnt but which is best."""
-        self._history.pair(results)
-        self._round = None
         self._number += 1
         return ()
 
-    def _prepare(self) -> None:
-        """Draw the next round, unless there is one already or nothing is left."""
-        if self._round is not None or self._ending:
-            return
+    def _draw(self) -> Round | str:
+        """The next `batch` of genotypes, unless the budget is spent or the space exhausted."""
         genotypes: list[Genotype] = []
         exhausted: set[int] = set()
         while self._slot < len(self._depths) and len(genotypes) < self._options.batch:
             depth = self._depths[self._slot]
-            new = None if depth in exhausted else self._draw(depth)
+            new = None if depth in exhausted else self._unseen(depth)
             self._slot += 1
             if new is None:
                 exhausted.add(depth)
@@ -157,23 +117,13 @@ class RandomSearch:
                 continue
             genotypes.append(new)
             self._seen.add(new.digest)
-        if not genotypes:
-            budget = self._history.trials == len(self._depths)
-            self._ending = (
-                "the budget is spent"
-                if budget
-                else f"the space is exhausted after {self._history.trials} genotypes"
-            )
-            return
-        first = self._history.trials
-        proposals = [
-            Proposal(n, self._number, genotype, derive(self._seed, "trial", n))
-            for n, genotype in enumerate(genotypes, start=first)
-        ]
-        self._round = Round(self._number, tuple(proposals), "drawn at random")
-        self._history.proposed(self._round.proposals)
+        if genotypes:
+            return self._propose(self._number, [(g, ()) for g in genotypes], "drawn at random")
+        if self._history.trials == len(self._depths):
+            return "the budget is spent"
+        return f"the space is exhausted after {self._history.trials} genotypes"
 
-    def _draw(self, depth: int) -> Genotype | None:
+    def _unseen(self, depth: int) -> Genotype | None:
         """A genotype of this depth that was not drawn before; None if there is none left."""
         rng = generator(self._seed, "draw", self._slot)
         for _ in range(TRIES):

@@ -22,44 +22,32 @@ The final training of the best five at a larger width is the driver's (`driver.r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Sequence
 
 from ...ir.genotype import Genotype
 from ...ir.graph import Graph
 from ..errors import search_error
-from ..history import History
 from ..progression import Configuration, progression_of
-from ..protocol import (
-    Event,
-    Proposal,
-    Round,
-    Scored,
-    SharedLayer,
-    SurrogateFitted,
-    TrialResult,
-)
+from ..protocol import Event, Proposal, Round, SharedLayer, SurrogateFitted, TrialResult
 from ..randomness import derive, generator
+from ..rounds import RoundSearcher
 from .options import MfasOptions
 from .sampling import draw_without_replacement, log_probabilities
 from .schedule import Step, plan, updates_before
 from .surrogate import RecurrentSurrogate
 
 
-class MfasSearch:
+class MfasSearch(RoundSearcher):
     """See the module. Raises FusegraphError E803 or E804 for a space that it cannot handle."""
 
     def __init__(self, space: Graph, options: MfasOptions, seed: int) -> None:
+        super().__init__("mfas", space, options, seed)
         self._options = options
-        self._seed = seed
-        self._space = space
         self._progression = progression_of(space, "MFAS")
         self._levels = [
             self._progression.options(level) for level in range(len(self._progression.levels))
         ]
         self._steps = plan(options.order, len(self._levels), options.iterations)
-        self._history = History()
         self._surrogate = RecurrentSurrogate(
             self._progression.decisions_a_level, derive(seed, "surrogate"), options.surrogate
         )
@@ -69,50 +57,15 @@ class MfasSearch:
         self._prefixes: list[Configuration] = []
         """S_{l-1}: what the steps of the present level unfold."""
         self._next = 0
-        self._round: Round | None = None
         self._configurations: list[Configuration] = []
-        self._ending = ""
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """See `Searcher.identity`."""
-        return {
-            "searcher": "mfas",
-            "space": self._space.digest,
-            "options": asdict(self._options),
-            "seed": self._seed,
-        }
 
     @property
     def planned(self) -> int:
         """All of the first level, and K in each later step."""
         return len(self._levels[0]) + (len(self._steps) - 1) * self._options.candidates
 
-    @property
-    def done(self) -> bool:
-        """Whether all steps are done, or no candidate could be trained that another builds on."""
-        self._prepare()
-        return self._round is None
-
-    @property
-    def ending(self) -> str:
-        """Which of the two."""
-        return self._ending
-
-    def best(self, count: int) -> list[Scored]:
-        """Line 29 of Algorithm 1: the best of all sampled architectures."""
-        return self._history.best(count)
-
-    def ask(self) -> Round:
-        """The candidates of the next step."""
-        self._prepare()
-        if self._round is None:
-            raise ValueError(f"the search is done: {self._ending}")
-        return self._round
-
-    def tell(self, results: Sequence[TrialResult]) -> tuple[Event, ...]:
+    def _learn(self, pairs: Sequence[tuple[Proposal, TrialResult]]) -> tuple[Event, ...]:
         """Lines 25 and 26: keep the scores and update the surrogate."""
-        pairs = self._history.pair(results)
         succeeded: list[Configuration] = []
         for configuration, (_, result) in zip(self._configurations, pairs, strict=True):
             if result.score is None:
@@ -132,7 +85,6 @@ class MfasSearch:
         self._drawn = succeeded or self._earlier(step)
         if step.number == 0 and self._options.order == "release":
             self._drawn = self._draw_by_measured_scores()
-        self._round = None
         self._next += 1
         if not self._scores or self._next == len(self._steps):
             return ()
@@ -141,46 +93,28 @@ class MfasSearch:
             SurrogateFitted(step.number, fit.samples, fit.first_loss, fit.last_loss, fit.seconds),
         )
 
-    # ── beneath ──────────────────────────────────────────────────────────────────────────────────
-
-    def _prepare(self) -> None:
-        """Draw the candidates of the next step, unless that is done or nothing is left."""
-        if self._round is not None or self._ending:
-            return
+    def _draw(self) -> Round | str:
+        """The candidates of the next step, unless all are done or nothing can be built on."""
         if self._next == len(self._steps):
-            self._ending = "all steps are done"
-            return
+            return "all steps are done"
         step = self._steps[self._next]
         if step.iteration == 0 or step.replaces:
             self._prefixes = self._drawn
         if step.number and not self._prefixes:
-            self._ending = f"none of the candidates before step {step.number} could be trained"
-            return
-        chosen, note = self._first_level() if step.number == 0 else self._draw(step)
+            return f"none of the candidates before step {step.number} could be trained"
+        chosen, note = self._first_level() if step.number == 0 else self._deeper(step)
         if not chosen:
-            self._ending = f"`require` rules out every candidate of step {step.number}"
-            return
-        first = self._history.trials
+            return f"`require` rules out every candidate of step {step.number}"
         self._configurations = [configuration for configuration, _ in chosen]
-        proposals = [
-            Proposal(
-                trial,
-                step.number,
-                genotype,
-                derive(self._seed, "trial", trial),
-                self._shares(configuration),
-            )
-            for trial, (configuration, genotype) in enumerate(chosen, start=first)
-        ]
-        self._round = Round(step.number, tuple(proposals), note)
-        self._history.proposed(self._round.proposals)
+        candidates = [(genotype, self._shares(found)) for found, genotype in chosen]
+        return self._propose(step.number, candidates, note)
 
     def _first_level(self) -> tuple[list[tuple[Configuration, Genotype]], str]:
         """Line 11: all configurations of one level."""
         chosen = self._valid([(level,) for level in self._levels[0]], len(self._levels[0]))
         return chosen, f"all {len(chosen)} networks of one level"
 
-    def _draw(self, step: Step) -> tuple[list[tuple[Configuration, Genotype]], str]:
+    def _deeper(self, step: Step) -> tuple[list[tuple[Configuration, Genotype]], str]:
         """Lines 19 to 22: unfold, predict, compute probabilities, and draw K."""
         options = self._levels[step.level]
         if step.replaces:
