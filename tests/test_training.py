@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -231,6 +232,37 @@ def test_multi_label_training_with_balanced_classes_learns() -> None:
     assert result.best_score > 0.75
 
 
+@pytest.mark.parametrize(
+    ("seeds", "order_seed", "same"), [((5, 6), 7, True), ((5, 6), None, False)]
+)
+def test_trainings_with_one_order_seed_see_one_batch_order(
+    seeds: tuple[int, int], order_seed: int | None, same: bool
+) -> None:
+    orders: list[list[float]] = []
+    for seed in seeds:
+        seen: list[float] = []
+
+        def forward(
+            network: nn.Module, inputs: Mapping[str, Tensor], seen: list[float] = seen
+        ) -> Tensor:
+            if network.training:
+                seen.append(float(inputs["image[1]"][0, 0]))
+            return network(inputs)
+
+        fit(
+            _network(),
+            _data(200, 1),
+            _data(80, 2),
+            _settings(seed=seed, epochs=2),
+            forward=forward,
+            order_seed=order_seed,
+        )
+        orders.append(seen)
+    assert len(orders[0]) == 2 * 13
+    assert orders[0][:13] != orders[0][13:]  # each epoch has its own
+    assert (orders[0] == orders[1]) == same
+
+
 def test_the_same_seed_gives_the_same_weights_whatever_was_drawn_before() -> None:
     networks = [_network(), _network(), _network()]
     for number, network in enumerate(networks):
@@ -401,6 +433,8 @@ def test_a_training_with_other_settings_cannot_go_on(tmp_path: Path) -> None:
     _fit(_settings(), state=state)
     with pytest.raises(FusegraphError, match=r"E705.*settings.seed: expected 1 as now, found 0"):
         _fit(_settings(seed=1), state=state)
+    with pytest.raises(FusegraphError, match=r"E705.*order_seed: expected 1 as now, found 0"):
+        _fit(_settings(), state=state, order_seed=1)
     with pytest.raises(FusegraphError, match=r"E705.*tensors.logits"):
         _fit(_settings(), _network(classes=4), state=state)
 

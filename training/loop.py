@@ -120,6 +120,11 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def epoch_seed(seed: int, epoch: int) -> int:
+    """What the generators of an epoch (counted from 1) of a training with this seed start from."""
+    return seed * 1_000_003 + epoch
+
+
 def fit(
     module: nn.Module,
     train: BatchSource,
@@ -129,6 +134,7 @@ def fit(
     kind: Kind = "single",
     forward: Forward = call_with_mapping,
     positive_weight: Tensor | None = None,
+    order_seed: int | None = None,
     on_event: OnEvent | None = None,
     state: Path | None = None,
 ) -> FitResult:
@@ -145,6 +151,8 @@ def fit(
         kind: single-label or multi-label.
         forward: how the module is called.
         positive_weight: (classes,), `losses.balance` of the training labels; multi-label only.
+        order_seed: of the batch order, where trainings with different seeds are to see one order;
+            the settings' seed if not given.
         on_event: called after each batch, each epoch, and at the end.
         state: a file that is written after each epoch; where it exists already, training goes
             on from it, to the same result as if it had never been interrupted.
@@ -170,10 +178,11 @@ def fit(
         if settings.metric == "loss"
         else score_function(settings.metric, kind, top_k=settings.top_k),
         optimiser=_optimiser(module, settings),
+        order_seed=settings.seed if order_seed is None else order_seed,
         emit=on_event,
     )
     done = TrainingState()
-    what = describe(module, settings, len(train))
+    what = describe(module, settings, len(train), run.order_seed)
     if state is not None and state.exists():
         done = load_state(state, module, run.optimiser, what)
     history, best = list(done.history), done.best
@@ -234,13 +243,13 @@ class _Run:
     valid_loss: Loss
     score: Score | None
     optimiser: Optimizer | None
+    order_seed: int
     emit: OnEvent | None
 
     def epoch(self, number: int, train: BatchSource, valid: BatchSource, best: float) -> EpochEnded:
         start = time.perf_counter()
-        seed = self.settings.seed * 1_000_003 + number
-        torch.manual_seed(seed)  # dropout
-        order = torch.Generator().manual_seed(seed)
+        torch.manual_seed(epoch_seed(self.settings.seed, number))  # dropout
+        order = torch.Generator().manual_seed(epoch_seed(self.order_seed, number))
         train_loss, rate = self._train(number, train, order)
         logits, labels = predict(
             self.module, valid, forward=self.forward, precision=self._precision()

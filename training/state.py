@@ -37,11 +37,14 @@ class _Header(BaseModel):
     history: list[dict[str, Any]]
 
 
-def describe(module: nn.Module, settings: TrainSettings, batches: int) -> dict[str, object]:
+def describe(
+    module: nn.Module, settings: TrainSettings, batches: int, order_seed: int
+) -> dict[str, object]:
     """What must be the same for a training to go on."""
     return {
         "settings": settings.model_dump(mode="json"),
         "batches": batches,
+        "order_seed": order_seed,
         "tensors": {name: list(value.shape) for name, value in module.state_dict().items()},
     }
 
