@@ -229,12 +229,10 @@ def _tie(nodes: Sequence[Node], relaxed: dict[str, Relaxed]) -> None:
     its operands.
     """
     groups: dict[str, tuple[str, ...]] = {key: (key,) for key in relaxed}
-    for node in nodes:
-        users = [node]
-        if node.op is CHOICE:  # the order of operands is lost in commutative ops
-            users = sorted(node.inputs, key=lambda user: user.op.commutative)
+    # Commutative ops come last, as the order of their operands says nothing.
+    for node in sorted(nodes, key=lambda node: node.op.commutative):
         together: dict[tuple[Node, ...], list[str]] = {}
-        for operand in [i for user in users for i in user.inputs]:
+        for operand in node.inputs:
             if operand.op is CHOICE and relaxed[operand.decision.key].policy == "gate":
                 together.setdefault(operand.inputs, []).append(operand.decision.key)
         for keys in together.values():
