@@ -12,7 +12,7 @@ The bank is rebuilt on resuming by recording the stored weights of all trials in
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..backends.names import state_name
@@ -58,6 +58,15 @@ class InheritedWeights:
             known = self.modules.get(key, {})
             found |= {name: known[leaf] for leaf, name in names.items() if leaf in known}
         return found
+
+
+def shared_modules(
+    shapes: Mapping[str, Sequence[int]], shares: tuple[SharedLayer, ...]
+) -> frozenset[Hashable]:
+    """What stands for the modules that a candidate with weights of these shapes inherits, where
+    there are any, and leaves to others.
+    """
+    return frozenset(_modules_in(shapes, shares))
 
 
 def _modules_in(
