@@ -208,6 +208,38 @@ class SurrogateFitted:
 
 
 @dataclass(frozen=True, slots=True)
+class ArchitectureEpoch:
+    """A gradient-based search has done an epoch over its supernet, and derived a genotype.
+
+    `epoch` counts from 1, `epochs` is how many there will be; epoch i is trial i - 1 of the store.
+    `genotype` is its text, one decision a line, and `digest` its digest. `weights` has, by the key
+    of each decision and for each slot, the weights of the candidates in the order of the decision's
+    labels, rounded to 6 digits; `entropies` how open each decision still is, from 0 (settled) to 1
+    (all the same). `valid_score` is the supernet's metric on the validation split, the higher the
+    better; `violated` are the space's `require` lines that the genotype fails, and a genotype that
+    fails one is never the best. `best`: no earlier epoch scored as high with a genotype that may be
+    chosen. Losses are means over the epoch's batches; `learning_rate` is that of its last weight
+    step. `replayed`: it was read from the run folder and not computed now.
+    """
+
+    epoch: int
+    epochs: int
+    genotype: str
+    digest: str
+    weights: Mapping[str, tuple[tuple[float, ...], ...]]
+    entropies: Mapping[str, float]
+    train_loss: float
+    arch_loss: float
+    valid_loss: float
+    valid_score: float
+    learning_rate: float
+    best: bool
+    violated: tuple[str, ...]
+    seconds: float = field(compare=False)
+    replayed: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class SearchInterrupted:
     """Ctrl-C: the run can be resumed after this many trials."""
 
@@ -231,6 +263,7 @@ Event = (
     | TrialFinished
     | TrialFailed
     | SurrogateFitted
+    | ArchitectureEpoch
     | SearchInterrupted
     | SearchFinished
 )
