@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from typing import Annotated, Any
 
 import typer
@@ -104,6 +103,7 @@ def _page(topic: str) -> str:
     from ..ir.diagnostics import codes
     from ..ir.diagnostics import explain as page
     from ..ir.ops import PRIMITIVES
+    from ..ir.support.names import nearest
     from ..searchers.option_pages import OPTIONS, option_page
 
     if topic == "task":
@@ -121,11 +121,11 @@ def _page(topic: str) -> str:
     text = page(code)
     if text is not None:
         return text
-    names = get_close_matches(topic, [*LISTS, "task", *OPTIONS, *PRIMITIVES, *cells], n=1)
+    near = nearest(topic, [*LISTS, "task", *OPTIONS, *PRIMITIVES, *cells])
     # Letters that look like digits are the usual slip.
     digits = "E" + code[1:].replace("O", "0").replace("I", "1")
-    near = names or get_close_matches(digits, codes(), n=1, cutoff=0.5)
-    advice = f"did you mean {near[0]}?" if near else "`explain ops` and `explain codes` list them"
+    near = near or nearest(digits, codes(), likeness=0.5)
+    advice = f"did you mean {near}?" if near else "`explain ops` and `explain codes` list them"
     raise typer.BadParameter(f"there is no page {topic!r}; {advice}", param_hint="'TOPIC'")
 
 

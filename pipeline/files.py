@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from ..ir.diagnostics import FusegraphError
+from ..ir.support.files import write_whole
 from .problems import problem
 
 
 def write_file(path: str | Path, content: str | bytes) -> Path:
-    """Write beside the file, then rename: who reads sees the old file or the new one.
+    """Write a file whole or not at all, in a folder that is made if it is not there.
 
     Raises FusegraphError E633 where the file cannot be written.
     """
     target = make_room(path)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    data = content.encode("utf-8") if isinstance(content, str) else content
     try:
-        try:
-            with part.open("wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+        write_whole(target, content.encode("utf-8") if isinstance(content, str) else content)
     except OSError as error:
         raise _unwritable(target, error.strerror or str(error)) from None
     return target

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -14,6 +13,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from ..ir.diagnostics import Diagnostic, FusegraphError
+from ..ir.support.files import write_whole
 from .axes import percent, short
 from .bars import Bar, bar_chart
 from .curves import Mark, Series, line_chart, scatter_chart
@@ -46,18 +46,10 @@ def write_report(folder: str | Path, data: ReportData) -> Path:
     Raises FusegraphError E633 where it cannot be written.
     """
     target = Path(folder) / NAME
-    part = target.with_name(f".{NAME}.{os.getpid()}.part")
     page = render_report(data)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open("w", encoding="utf-8", newline="\n") as stream:
-                stream.write(page)
-                stream.flush()
-                os.fsync(stream.fileno())
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+        write_whole(target, page.encode("utf-8"))
     except OSError as error:
         raise FusegraphError(
             Diagnostic(

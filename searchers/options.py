@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from difflib import get_close_matches
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from ..ir.support.names import nearest
 from .errors import search_error
 
 T = TypeVar("T")
@@ -21,13 +21,13 @@ def read_options(kind: type[T], data: Mapping[str, Any], searcher: str) -> T:
     known = [field.name for field in fields(kind)]  # pyright: ignore[reportArgumentType]
     for name in data:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
+            near = nearest(name, known)
             raise search_error(
                 "E802",
                 f"the searcher `{searcher}` has no option `{name}`",
                 place=f"searcher {searcher}",
                 notes=(f"its options are {', '.join(known)}",),
-                help=f"write `{near[0]}`" if near else "leave it out",
+                help=f"write `{near}`" if near else "leave it out",
             )
     values = {name: _accept(searcher, name, hints[name], value) for name, value in data.items()}
     try:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from ..ir.graph import Graph
+from ..ir.support.names import nearest
 from .errors import search_error
 from .options import read_options
 from .protocol import Searcher
@@ -65,13 +65,13 @@ def make_searcher(
     """
     found = SEARCHERS.get(name)
     if found is None:
-        near = get_close_matches(name, SEARCHERS, n=1)
+        near = nearest(name, SEARCHERS)
         raise search_error(
             "E801",
             f"there is no searcher `{name}`",
             place=f"searcher {name}",
             notes=(f"searchers are {', '.join(SEARCHERS)}",),
-            help=f"write `{near[0]}`" if near else "take one of these",
+            help=f"write `{near}`" if near else "take one of these",
         )
     chosen = options or {}
     if budget is not None and found.within_budget is not None:

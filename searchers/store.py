@@ -15,14 +15,13 @@ S3. An orphan is a claimed trial whose process is gone. Claiming it again evalua
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..ir.support.files import write_whole
 from .errors import search_error
 from .lease import Lease
 
@@ -306,25 +305,8 @@ def write_weights(path: Path, weights: Mapping[str, Array]) -> None:
     from safetensors.numpy import save
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
     data = save({name: np.ascontiguousarray(array) for name, array in weights.items()})
-    with open(partial, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new name in a folder outlive a power cut, where the system can."""
-    if sys.platform == "win32":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    write_whole(path, data)
 
 
 def read_weights(path: Path) -> dict[str, Array]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+
+from ..ir.support.names import likely
 
 EXPECTED = {
     "model_type": "a table",
@@ -38,7 +39,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if not name:
         return ""
     names = list(known)
-    close = get_close_matches(name, names, n=2, cutoff=0.6)
+    close = likely(name, names, 2)
     if close:
         return "did you mean " + " or ".join(f"`{c}`" for c in close) + "?"
     shown = ", ".join(f"`{n}`" for n in names[:12]) + (", ..." if len(names) > 12 else "")

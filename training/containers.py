@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
@@ -13,6 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..ir.diagnostics import Diagnostic, FusegraphError
+from ..ir.support.files import write_whole
 
 _KEY = "fusegraph"
 
@@ -20,20 +20,11 @@ _KEY = "fusegraph"
 def write_container(
     file: Path, header: Mapping[str, object], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Writes beside the file, syncs, renames: a reader sees the old file or the new one."""
+    """Writes the file whole or not at all, in a folder that is made if it is not there."""
     # Tied weights share memory, which the format refuses: every name gets a copy of its own.
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    content = save(plain, metadata={_KEY: json.dumps(header)})
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(file, save(plain, metadata={_KEY: json.dumps(header)}))
 
 
 def read_container(file: Path, what: str) -> tuple[dict[str, object], dict[str, Tensor]]:

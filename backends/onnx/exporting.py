@@ -14,8 +14,8 @@ import onnx
 
 from ...ir.diagnostics import FusegraphError
 from ...ir.graph import Graph
+from ...ir.support.files import write_whole
 from .builder import Array
-from .files import write_whole
 from .lowering import OPSET, lower
 from .metadata import Metadata
 from .parity import Reference, difference, random_inputs, sizes_for
@@ -101,7 +101,7 @@ def export(
         for name, gap in _compare(session, compute, inputs, bound, str(path)).items():
             worst[name] = max(gap, worst.get(name, 0.0))
     _within(worst, tolerance, str(path))
-    write_whole(Path(path), content)
+    _write(Path(path), content)
     return ExportReport(
         path=str(path),
         digest=graph.digest,
@@ -119,6 +119,18 @@ def export(
         lowering=lowered - began,
         seconds=perf_counter() - began,
     )
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise problem(
+            "E728",
+            f"the file cannot be written: {error.strerror or error}",
+            str(path),
+            help="give a path in a folder that exists and that you may write to",
+        ) from error
 
 
 def arrays_of(weights: Mapping[str, Any]) -> dict[str, Array]:

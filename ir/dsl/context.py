@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 from ..decisions import Decision
 from ..diagnostics import Diagnostic, Edit, FusegraphError, Label, Span
 from ..graph import Requirement
 from ..node import Node
+from ..support.names import nearest
 from . import syntax as s
 
 MOST_STATEMENTS = 50_000
@@ -110,12 +110,6 @@ def problem(code: str, message: str, tree: s.Tree | Span, label: str = "", **mor
     """The error `code` at a place of the file."""
     span = tree if isinstance(tree, Span) else tree.span
     return Problem(Diagnostic(code=code, message=message, span=span, label=label, **more))
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that was probably meant."""
-    close = get_close_matches(name, sorted(known), n=1, cutoff=0.6)
-    return close[0] if close else None
 
 
 def unknown(code: str, message: str, name: s.Name, known: Iterable[str], help: str) -> Problem:

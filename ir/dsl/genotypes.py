@@ -9,8 +9,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from ..decisions import Decision, KOf, Setting, SomeOf, UnknownLabel
 from ..diagnostics import Diagnostic, Edit, FusegraphError, Label, Span, begins_as_fuse
 from ..genotype import Genotype
+from ..support.names import nearest
 from . import syntax as s
-from .context import MOST_ERRORS, nearest
+from .context import MOST_ERRORS
 from .load import Program, load, read_source
 from .parse import parse
 

@@ -12,9 +12,10 @@ from typing import Any
 from ..diagnostics import Diagnostic, Edit, FusegraphError, Label, Span
 from ..graph import Graph, graph
 from ..node import Node
+from ..support.names import nearest
 from . import syntax as s
 from .checking import check_sizes, check_weights
-from .context import Elaboration, Problem, Silent, nearest, problem, unknown
+from .context import Elaboration, Problem, Silent, problem, unknown
 from .expressions import Place, evaluate
 from .parse import LONGEST_FILE, parse
 from .statements import run_space_body
