@@ -3,25 +3,26 @@
 A run can end at any instant (Ctrl-C, `kill -9`, a power cut) and be resumed to the result of an
 uninterrupted one: a new searcher is fed the recorded trials, in order, and the bank of shared
 weights is filled with what they ended with; then the search goes on (promise P8).
+
+An evaluator that can trains the proposals of a round in waves (see `waves`). What networks end with
+differs by rounding between a program of fifteen and one of seven: hence a wave of which only a part
+is on record is evaluated again as a whole, and what is missing is recorded.
 """
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..ir.diagnostics import FusegraphError
 from ..ir.graph import Graph
-from .errors import search_error
-from .genotypes import genotype_text
 from .protocol import (
-    Evaluation,
+    Array,
     Evaluator,
-    Inherited,
+    Event,
     OnEvent,
     Proposal,
+    Round,
     RoundStarted,
     Scored,
     Searcher,
@@ -30,17 +31,13 @@ from .protocol import (
     TrialFailed,
     TrialFinished,
     TrialResult,
-    TrialStarted,
+    WaveEvaluator,
 )
 from .randomness import derive
-from .sharing import InheritedWeights, WeightBank
-from .store import Stage, TrialRecord, TrialStore
-
-CANDIDATES_FAULT = ("E3", "E5", "E7")
-"""Errors that are about one network (its shapes, its limits, its training) and fail that one alone.
-
-Others, such as features that are missing, would meet every candidate and end the search.
-"""
+from .recording import Recorder, reason_of_failure
+from .sharing import InheritedWeights, WeightBank, shared_modules
+from .store import TrialStore
+from .waves import at_most, earliest_waves
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +86,11 @@ def run_finals(
     best by validation is picked. `evaluator` does the training; candidate i is trial i of the
     stage "final". Resumes as a search does. KeyboardInterrupt is passed on, after it was recorded.
     """
-    recorded = store.trials("final")
+    recorder = Recorder("final", space, evaluator, store, on_event)
     found: list[Scored] = []
     for rank, candidate in enumerate(candidates):
         proposal = Proposal(rank, 0, candidate.genotype, derive(seed, "final", rank))
-        record = recorded.get(rank)
-        if record is not None and record.state != "claimed":
-            _check_digest(record, proposal)
-            result = _replayed(record, proposal, on_event)
-        else:
-            result, _ = _evaluate(
-                space, proposal, InheritedWeights(), "final", evaluator, store, on_event
-            )
+        [(result, _)] = recorder.wave([proposal], [InheritedWeights()])
         if result.score is not None:
             found.append(Scored(candidate.genotype, result.score, rank))
     return sorted(found, key=lambda scored: (-scored.score, scored.trial))
@@ -131,9 +121,9 @@ class _Run:
         interrupted = False
         try:
             self.store.bind(self.searcher.identity)
-            recorded = self.store.trials("search")
+            recorder = Recorder("search", self.space, self.evaluator, self.store, self._told)
             while not self.searcher.done:
-                self._round(recorded)
+                self._round(recorder)
         except KeyboardInterrupt:
             interrupted = True
             self.on_event(SearchInterrupted(self.trials))
@@ -144,124 +134,51 @@ class _Run:
             self.on_event(SearchFinished(self.trials, self.failed, best, ending, seconds))
         return Outcome(best, self.trials, self.failed, interrupted, ending)
 
-    def _round(self, recorded: dict[int, TrialRecord]) -> None:
+    def _told(self, event: Event) -> None:
+        """Counts trials as they are told of: an interrupted wave may be on record in part."""
+        self.trials += isinstance(event, TrialFinished | TrialFailed)
+        self.failed += isinstance(event, TrialFailed)
+        self.on_event(event)
+
+    def _round(self, recorder: Recorder) -> None:
         asked = self.searcher.ask()
         self.on_event(
             RoundStarted(asked.number, len(asked.proposals), self.searcher.planned, asked.note)
         )
-        results = [self._trial(proposal, recorded) for proposal in asked.proposals]
-        for event in self.searcher.tell(results):
+        results: dict[int, TrialResult] = {}
+        trained: list[tuple[Proposal, Mapping[str, Array]]] = []
+        for wave in self._waves(asked):
+            found = recorder.wave(wave, [self.bank.view(proposal) for proposal in wave])
+            results |= {result.trial: result for result, _ in found}
+            trained += zip(wave, [weights for _, weights in found], strict=True)
+            if not asked.synchronous:
+                self._share(trained)
+        self._share(trained)
+        for event in self.searcher.tell([results[p.trial] for p in asked.proposals]):
             self.on_event(event)
 
-    def _trial(self, proposal: Proposal, recorded: dict[int, TrialRecord]) -> TrialResult:
-        record = recorded.get(proposal.trial)
-        if record is not None and record.state != "claimed":
-            _check_digest(record, proposal)
-            if proposal.shares and record.state == "complete":
-                self.bank.record(proposal, self.store.weights(record))
-            result = _replayed(record, proposal, self.on_event)
-        else:
-            result, evaluation = _evaluate(
-                self.space,
-                proposal,
-                self.bank.view(proposal),
-                "search",
-                self.evaluator,
-                self.store,
-                self.on_event,
-            )
-            if evaluation is not None:
-                self.bank.record(proposal, evaluation.weights)
-        self.trials += 1
-        self.failed += result.score is None
-        return result
+    def _share(self, trained: list[tuple[Proposal, Mapping[str, Array]]]) -> None:
+        """Let others inherit what these ended with."""
+        for proposal, weights in trained:
+            self.bank.record(proposal, weights)
+        trained.clear()
 
+    def _waves(self, asked: Round) -> list[list[Proposal]]:
+        proposals, evaluator = asked.proposals, self.evaluator
+        size = evaluator.together if isinstance(evaluator, WaveEvaluator) else 1
+        numbers: list[list[int]] = [list(range(len(proposals)))]
+        if size > 1 and not asked.synchronous:
+            numbers = earliest_waves([self._modules(proposal) for proposal in proposals])
+        return [[proposals[n] for n in wave] for wave in at_most(size, numbers)]
 
-def _evaluate(
-    space: Graph,
-    proposal: Proposal,
-    inherited: Inherited,
-    stage: Stage,
-    evaluator: Evaluator,
-    store: TrialStore,
-    on_event: OnEvent,
-) -> tuple[TrialResult, Evaluation | None]:
-    """Claim, train and record one proposal."""
-    text = genotype_text(space, proposal.genotype)
-    store.claim(stage, proposal.trial, proposal.genotype.digest, text)
-    on_event(TrialStarted(proposal, stage))
-    started = time.perf_counter()
-    evaluation, reason = None, ""
-    try:
-        evaluation = evaluator.evaluate(proposal, inherited)
-        if not math.isfinite(evaluation.score):
-            evaluation, reason = None, f"diverged: its score is {evaluation.score}"
-    except Exception as error:
-        reason = reason_of_failure(error)
-        if not reason:
-            raise
-    seconds = time.perf_counter() - started
-    if evaluation is None:
-        store.fail(stage, proposal.trial, reason, seconds=seconds)
-        on_event(TrialFailed(proposal, stage, reason, seconds, replayed=False))
-        return TrialResult(proposal.trial, None, reason), None
-    store.complete(
-        stage,
-        proposal.trial,
-        evaluation.score,
-        seconds=seconds,
-        metrics=evaluation.metrics,
-        weights=evaluation.weights,
-    )
-    on_event(
-        TrialFinished(
-            proposal, stage, evaluation.score, evaluation.metrics, seconds, replayed=False
-        )
-    )
-    result = TrialResult(proposal.trial, evaluation.score, metrics=evaluation.metrics)
-    return result, evaluation
-
-
-def _replayed(record: TrialRecord, proposal: Proposal, on_event: OnEvent) -> TrialResult:
-    """The result that is on record."""
-    if record.score is None:
-        on_event(TrialFailed(proposal, record.stage, record.reason, record.seconds, replayed=True))
-        return TrialResult(proposal.trial, None, record.reason)
-    on_event(
-        TrialFinished(
-            proposal, record.stage, record.score, record.metrics, record.seconds, replayed=True
-        )
-    )
-    return TrialResult(proposal.trial, record.score, metrics=record.metrics)
-
-
-def _check_digest(record: TrialRecord, proposal: Proposal) -> None:
-    if record.digest != proposal.genotype.digest:
-        raise search_error(
-            "E811",
-            f"trial {record.trial} ({record.stage}) is on record with the genotype "
-            f"{record.digest}, and the search asks for {proposal.genotype.digest}",
-            place=f"trial {record.trial}",
-            notes=("the store was changed by hand, or by another version of fusegraph or torch",),
-            help="resume with the versions that began the search, or start in another folder",
-        )
-
-
-def reason_of_failure(error: Exception) -> str:
-    """Why a candidate failed; empty where the error is not the candidate's but the program's.
-
-    Candidates fail by an error about their network (E3xx shapes, E5xx limits, E7xx training, such
-    as divergence), and by running out of memory. All else ends the search and is not swallowed.
-    """
-    if isinstance(error, FusegraphError):
-        codes = {diagnostic.code for diagnostic in error.diagnostics}
-        if all(code.startswith(CANDIDATES_FAULT) for code in codes):
-            return "; ".join(f"{d.code}: {d.message}" for d in error.diagnostics)
-        return ""
-    words = str(error).lower()
-    if isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError)
-        and ("out of memory" in words or "can't allocate memory" in words)
-    ):
-        return f"out of memory: {str(error).splitlines()[0] if str(error) else 'MemoryError'}"
-    return ""
+    def _modules(self, proposal: Proposal) -> frozenset[Hashable]:
+        """What the proposal shares with others; nothing where it will fail as it has no network."""
+        if not proposal.shares or not isinstance(self.evaluator, WaveEvaluator):
+            return frozenset()
+        try:
+            shapes = self.evaluator.weight_shapes(proposal)
+        except Exception as error:
+            if not reason_of_failure(error):
+                raise
+            return frozenset()
+        return shared_modules(shapes, proposal.shares)

@@ -7,8 +7,9 @@ A *searcher* is made from a space, its options and a seed, and then lives throug
 2. Asked. `ask()` gives the next *round*: proposals that don't depend on one another's scores. Each
    has a trial number (0, 1, 2 … through the whole search), a genotype, a seed for whatever is
    random in its training, and the layers whose weights it shares with earlier trials.
-3. Trained. The driver evaluates the proposals one after the other, in their order, and records
-   each. A candidate that cannot be trained is a result as well, with the reason of its failure.
+3. Trained. The driver evaluates the proposals one after the other, in their order, or in *waves*
+   side by side, which comes to the same (see `waves`), and records each. A candidate that cannot
+   be trained is a result as well, with the reason of its failure.
 4. Told. `tell(results)` takes the results of the whole round, one for each proposal and in their
    order, learns from them, and gives back what there is to report, such as a surrogate's fit.
    Asking twice without telling in between gives the same round.
@@ -26,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -60,11 +61,15 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """The proposals of one round, and a line for people on where the search stands."""
+    """The proposals of one round, and a line for people on where the search stands.
+
+    `synchronous`: all inherit what stood before the round, and nothing from one another.
+    """
 
     number: int
     proposals: tuple[Proposal, ...]
     note: str = ""
+    synchronous: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +115,34 @@ class Evaluator(Protocol):
         """The score and weights of a proposal.
 
         Must be a pure function of its arguments (random numbers from `proposal.seed`), or a
-        resumed search may end otherwise. See `driver.reason_of_failure` for the exceptions that
+        resumed search may end otherwise. See `recording.reason_of_failure` for the exceptions that
         count as a failed candidate; any other ends the search.
+        """
+        ...
+
+
+@runtime_checkable
+class WaveEvaluator(Evaluator, Protocol):
+    """An evaluator that also trains several candidates side by side, as one program."""
+
+    @property
+    def together(self) -> int:
+        """How many candidates it trains side by side at most; 1: it evaluates one by one."""
+        ...
+
+    def weight_shapes(self, proposal: Proposal) -> Mapping[str, Sequence[int]]:
+        """The names and shapes that it will ask `Inherited.matching` for, and of the weights that
+        the proposal ends with. Raises what `evaluate` raises where there is no such network.
+        """
+        ...
+
+    def evaluate_together(
+        self, proposals: Sequence[Proposal], inherited: Sequence[Inherited]
+    ) -> list[Evaluation | Exception]:
+        """What `evaluate` finds for each, to rounding, or the exception that it raises.
+
+        Must be a pure function of its arguments, as `evaluate`: the same proposals in another
+        company may end otherwise, by rounding. What is raised ends the search.
         """
         ...
 
