@@ -23,10 +23,11 @@ from typing import Any
 from ..ir.cells import expand
 from ..ir.decisions import Decision, KOf, Setting, SomeOf
 from ..ir.diagnostics import Diagnostic, FusegraphError
-from ..ir.dims import Expr, decisions_in, settle
+from ..ir.dims import Expr, decisions_in
 from ..ir.graph import Graph, graph
 from ..ir.node import Node, build, everything, intern
 from ..ir.ops import CHOICE, FORMAL, INPUT, MAYBE, PRIMITIVES
+from ..ir.settling import settle
 from ..ir.types import Type
 from .policies import BM_NAS, Policies, PolicyName, Weights, weights_of
 from .simplify import simplify
@@ -132,6 +133,13 @@ class Supernet:
             else:
                 values[key] = relaxed.certain([[i for setting in given for i in setting]])
         return values
+
+    def key_of(self, key: str, settings: Mapping[str, Setting]) -> str:
+        """The key, in the supernet, of the node that is `key` in the network of these settings."""
+        for name, variant in self.variants.items():
+            if variant.key == key and all(settings.get(k) == s for k, s in variant.settings):
+                return name
+        return key
 
     def weights(self, values: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Weights, ...]]:
         """By decision the weights of the candidates for each slot, from the parameters' values."""
