@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim import Optimizer
 
 from ..ir.diagnostics import Diagnostic, FusegraphError
-from . import losses
 from .batches import Batch, BatchSource
 from .events import BatchEnded, EpochEnded, OnEvent, TrainingEnded
 from .losses import Kind, Loss
@@ -23,29 +22,20 @@ from .metrics import Score, score_function
 from .schedules import learning_rate
 from .settings import TrainSettings
 from .state import TrainingState, describe, load_state, save_state
+from .steps import (
+    Diverged,
+    all_finite,
+    check_labels,
+    choose_device,
+    epoch_seed,
+    loss_of,
+    of_the_network,
+    optimiser_of,
+    own_randomness,
+    precision_of,
+)
 
 Forward = Callable[[nn.Module, Mapping[str, Tensor]], Tensor]
-
-
-class Diverged(FusegraphError):
-    """The loss became NaN or infinite. Epoch and batch count from 1; no batch: in validation."""
-
-    def __init__(self, epoch: int, batch: int | None, loss: float) -> None:
-        where = f"epoch {epoch}, " + ("validation" if batch is None else f"batch {batch}")
-        super().__init__(
-            Diagnostic(
-                code="E701",
-                message=f"training diverged: expected a finite loss, found {loss} in {where}",
-                place=where,
-                help="lower `learning_rate`, or set `gradient_clip`",
-            )
-        )
-        self.epoch = epoch
-        self.batch = batch
-        self.loss = loss
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Diverged, (self.epoch, self.batch, self.loss))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +47,6 @@ class FitResult:
     history: tuple[EpochEnded, ...]
     early: bool
     """Whether `patience` ended it."""
-
-
-@contextmanager
-def _of_the_network(where: str) -> Iterator[None]:
-    """An error that torch raises within this block is told as one of the network, E708.
-
-    Other kinds of errors, such as an AttributeError, are slips of a program, and surface.
-    """
-    try:
-        yield
-    except (ValueError, RuntimeError) as error:
-        said = str(error).strip().splitlines()
-        raise FusegraphError(
-            Diagnostic(
-                code="E708",
-                message=f"the network cannot be trained, in {where}: "
-                f"{said[0] if said else type(error).__name__}",
-                place=where,
-                help="give `batch` another value, or take what torch refuses out of the space",
-            )
-        ) from error
 
 
 def call_with_mapping(module: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -96,33 +65,6 @@ def call_with_mapping(module: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor
             )
         )
     return answer
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto`: a GPU if there is one; otherwise the device of that name.
-
-    Raises:
-        FusegraphError: E707 where this machine has no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-    if not there.get(device.type, lambda: True)():
-        raise FusegraphError(
-            Diagnostic(
-                code="E707",
-                message=f"expected the device `{name}`, found none of the kind on this machine",
-                place="device",
-                help='set `device = "auto"` to take what there is',
-            )
-        )
-    return device
-
-
-def epoch_seed(seed: int, epoch: int) -> int:
-    """What the generators of an epoch (counted from 1) of a training with this seed start from."""
-    return seed * 1_000_003 + epoch
 
 
 def fit(
@@ -172,12 +114,12 @@ def fit(
         device=device,
         kind=kind,
         forward=forward,
-        loss=_loss(kind, weight, settings.label_smoothing),
-        valid_loss=_loss(kind, weight, 0.0),
+        loss=loss_of(kind, weight, settings.label_smoothing),
+        valid_loss=loss_of(kind, weight, 0.0),
         score=None
         if settings.metric == "loss"
         else score_function(settings.metric, kind, top_k=settings.top_k),
-        optimiser=_optimiser(module, settings),
+        optimiser=optimiser_of(module.parameters(), settings),
         order_seed=settings.seed if order_seed is None else order_seed,
         emit=on_event,
     )
@@ -187,7 +129,7 @@ def fit(
         done = load_state(state, module, run.optimiser, what)
     history, best = list(done.history), done.best
     best_epoch, best_score = _best(history)
-    with _own_randomness(device):
+    with own_randomness(device):
         while len(history) < settings.epochs and not _patience_over(history, settings):
             ended = run.epoch(len(history) + 1, train, valid, best_score)
             history.append(ended)
@@ -224,7 +166,7 @@ def predict(
     labels: list[Tensor] = []
     with precision or nullcontext():
         for batch in source.epoch(None):
-            with _of_the_network(f"evaluation, batch {len(logits) + 1}"):
+            with of_the_network(f"evaluation, batch {len(logits) + 1}"):
                 logits.append(forward(module, batch.inputs).float())
             labels.append(batch.labels)
     return torch.cat(logits), torch.cat(labels)
@@ -252,9 +194,12 @@ class _Run:
         order = torch.Generator().manual_seed(epoch_seed(self.order_seed, number))
         train_loss, rate = self._train(number, train, order)
         logits, labels = predict(
-            self.module, valid, forward=self.forward, precision=self._precision()
+            self.module,
+            valid,
+            forward=self.forward,
+            precision=precision_of(self.settings, self.device),
         )
-        self._check_labels(logits, labels)
+        check_labels(self.kind, logits, labels)
         valid_loss = self.valid_loss(logits, labels).item()
         if not math.isfinite(valid_loss):
             raise Diverged(number, None, valid_loss)
@@ -287,96 +232,30 @@ class _Run:
             total += loss * len(batch.labels)
             samples += len(batch.labels)
             if len(unread) == read_every:
-                _all_finite(unread, number, index + 1)
+                all_finite(unread, number, index + 1)
                 unread.clear()
             if self.emit is not None:
                 self.emit(BatchEnded(number, index + 1, batches))
-        _all_finite(unread, number, index + 1)
+        all_finite(unread, number, index + 1)
         return total.item() / max(1, samples), rate
 
     def _step(self, batch: Batch, rate: float, where: str, *, first: bool) -> Tensor:
-        with self._precision():
-            with _of_the_network(where):
+        with precision_of(self.settings, self.device):
+            with of_the_network(where):
                 logits = self.forward(self.module, batch.inputs)
             if first:
-                self._check_labels(logits, batch.labels)
+                check_labels(self.kind, logits, batch.labels)
             loss = self.loss(logits.float(), batch.labels)
         if self.optimiser is not None and loss.requires_grad:
             self.optimiser.zero_grad(set_to_none=True)
             for group in self.optimiser.param_groups:
                 group["lr"] = rate
-            with _of_the_network(where):
+            with of_the_network(where):
                 loss.backward()
                 if self.settings.gradient_clip is not None:
                     nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.gradient_clip)
                 self.optimiser.step()
         return loss.detach()
-
-    def _precision(self) -> AbstractContextManager[Any]:
-        wanted = self.settings.precision
-        if wanted == "auto":
-            on_gpu = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
-            wanted = "bfloat16" if on_gpu else "float32"
-        if wanted == "float32":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
-
-    def _check_labels(self, logits: Tensor, labels: Tensor) -> None:
-        samples = len(labels)
-        wanted = [samples, "classes"] if self.kind == "single" else list(labels.shape)
-        fits = (
-            logits.ndim == 2 and len(logits) == samples and labels.ndim == 1
-            if self.kind == "single"
-            else logits.ndim == 2 and logits.shape == labels.shape
-        )
-        found = f"logits {list(logits.shape)} with labels {list(labels.shape)}"
-        if fits and self.kind == "single":
-            low, high = (int(v) for v in torch.aminmax(labels))
-            fits = low >= 0 and high < logits.shape[1]
-            found = f"logits of {logits.shape[1]} classes with labels {low}..{high}"
-        if not fits:
-            raise FusegraphError(
-                Diagnostic(
-                    code="E706",
-                    message=f"labels and logits do not fit: expected logits {wanted} for "
-                    f"{self.kind}-label data, found {found}",
-                    place="logits",
-                    help="the space's output must be as wide as the data has classes",
-                )
-            )
-
-
-def _all_finite(losses: list[Tensor], epoch: int, last_batch: int) -> None:
-    for back, loss in enumerate(reversed([loss.item() for loss in losses])):
-        if not math.isfinite(loss):
-            raise Diverged(epoch, last_batch - back, loss)
-
-
-def _loss(kind: Kind, positive_weight: Tensor | None, label_smoothing: float) -> Loss:
-    if kind == "single":
-        return losses.single_label(label_smoothing=label_smoothing)
-    return losses.multi_label(positive_weight=positive_weight, label_smoothing=label_smoothing)
-
-
-def _optimiser(module: nn.Module, settings: TrainSettings) -> Optimizer | None:
-    """None where there is nothing to train: late fusion without weights is a network too."""
-    weights = [p for p in module.parameters() if p.requires_grad]
-    if not weights:
-        return None
-    rate, decay = settings.learning_rate, settings.weight_decay
-
-    def build(fused: bool | None) -> Optimizer:
-        if settings.optimiser == "sgd":
-            return SGD(
-                weights, lr=rate, momentum=settings.momentum, weight_decay=decay, fused=fused
-            )
-        kind = Adam if settings.optimiser == "adam" else AdamW
-        return kind(weights, lr=rate, betas=settings.betas, weight_decay=decay, fused=fused)
-
-    try:
-        return build(True)
-    except RuntimeError:  # this device or dtype has no fused kernel
-        return build(None)
 
 
 def _best(history: list[EpochEnded]) -> tuple[int, float]:
@@ -388,10 +267,3 @@ def _patience_over(history: list[EpochEnded], settings: TrainSettings) -> bool:
     if settings.patience is None or not history:
         return False
     return len(history) - _best(history)[0] >= settings.patience
-
-
-@contextmanager
-def _own_randomness(device: torch.device) -> Iterator[None]:
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        yield
