@@ -6,13 +6,13 @@ One multiply-add (MAC) is two FLOPs. Only linear, convolution and matmul are cou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..ir.dims import Static
 from ..ir.graph import Graph
-from ..ir.node import Node, topological
+from ..ir.node import Node, intern, topological
 from ..ir.ops import CELL, FORMAL, INPUT
 from ..ir.ops.products import product
 from ..ir.types import DTYPES
@@ -37,6 +37,9 @@ class Cost:
         return 2 * self.macs
 
 
+_NOTHING = Cost(0, 0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """The cost of one node, or of one composite with all that is in it (`whole`)."""
@@ -51,27 +54,47 @@ class Line:
 
 def cost(network: Graph) -> Cost:
     """The cost of the whole network. Open decisions are summed over all candidates."""
-    return _total(network.roots, set())
+    return _sum([line.cost for line in cost_lines(network) if not line.whole])
 
 
 def cost_lines(network: Graph) -> list[Line]:
-    """The cost of each node in order; a composite comes before what is in it, one deeper."""
+    """The cost of each node in order; a composite comes before what is in it, one deeper.
+
+    What two composites compute alike, such as the scores of two attentions over the same features,
+    is computed once: it costs where it comes first, and nothing after that.
+    """
     lines: list[Line] = []
-    seen: set[str] = set()
-    pending: list[tuple[Node, int]] = [(n, 0) for n in reversed(topological(network.roots))]
-    while pending:
-        node, depth = pending.pop()
-        if node.op is INPUT or node.op is FORMAL:
-            continue
-        if node.op is CELL:
-            inside = topological([node["body"]])
-            whole = _total((node["body"],), set(seen))
-            lines.append(Line(node.key, node["name"], node.type.text, depth, True, whole))
-            pending += [(inner, depth + 1) for inner in reversed(inside)]
-        else:
-            own = _own(node, seen)
-            lines.append(Line(node.key, node.op.name, node.type.text, depth, False, own))
+    _visit(network.roots, {}, 0, lines, set(), set())
     return lines
+
+
+def _visit(
+    roots: Sequence[Node],
+    operands: Mapping[Node, Node],
+    depth: int,
+    lines: list[Line],
+    computed: set[Node],
+    counted: set[str],
+) -> dict[Node, Node]:
+    """Each node as it stands in the expanded graph; `lines` gains the cost of each."""
+    done: dict[Node, Node] = {}
+    for node in topological(roots):
+        inputs = tuple([done[i] for i in node.inputs])
+        if node.op is INPUT or node.op is FORMAL:
+            done[node] = operands.get(node, node)
+        elif node.op is CELL:
+            inner = dict(zip(node["formals"], inputs, strict=True))
+            body, at = node["body"], len(lines)
+            done[node] = _visit([body], inner, depth + 1, lines, computed, counted)[body]
+            parts = _sum([line.cost for line in lines[at:] if not line.whole])
+            lines.insert(at, Line(node.key, node["name"], node.type.text, depth, True, parts))
+        else:
+            same = inputs == node.inputs
+            done[node] = node if same else intern(node.op, inputs, node.attrs, node.key)
+            own = _NOTHING if done[node] in computed else _own(node, counted)
+            computed.add(done[node])
+            lines.append(Line(node.key, node.op.name, node.type.text, depth, False, own))
+    return done
 
 
 def _own(node: Node, counted: set[str]) -> Cost:
@@ -89,20 +112,12 @@ def _own(node: Node, counted: set[str]) -> Cost:
     return Cost(parameters, macs, memory)
 
 
-def _total(roots: tuple[Node, ...], counted: set[str]) -> Cost:
+def _sum(parts: Sequence[Cost]) -> Cost:
     parameters: Static = 0
     macs: Static = 0
     memory: Static = 0
-    pending = [iter(topological(roots))]
-    while pending:
-        node = next(pending[-1], None)
-        if node is None:
-            pending.pop()
-        elif node.op is CELL:
-            pending.append(iter(topological([node["body"]])))
-        elif node.op is not INPUT and node.op is not FORMAL:
-            own = _own(node, counted)
-            parameters = own.parameters + parameters
-            macs = own.macs + macs
-            memory = own.activation_bytes + memory
+    for part in parts:
+        parameters = part.parameters + parameters
+        macs = part.macs + macs
+        memory = part.activation_bytes + memory
     return Cost(parameters, macs, memory)

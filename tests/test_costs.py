@@ -101,6 +101,23 @@ def test_lines_add_up_and_a_composite_costs_what_is_in_it() -> None:
     assert [line.op for line in lines if line.whole] == ["linear_glu", "attention", "concat_fc"]
 
 
+def test_what_two_composites_compute_alike_is_computed_once() -> None:
+    text = """
+  cell scaled(x: f32[N, C, L]; by: number) {
+    return layer_norm(matmul(transpose(x), x) * by)
+  }
+  input x: f32[N, 4, 3]
+  a = scaled(x, by=2)
+  b = scaled(x, by=3)
+  output y = concat(a, b)"""
+    graph = _graph(text)
+    n = symbol("N")
+    assert cost(graph) == Cost(2 * 3 * 3 * 2, n * 3 * 3 * 4, n * 4 * (12 + 9 + 4 * 9 + 18))
+    lines = cost_lines(graph)
+    assert [(x.op, x.cost.macs) for x in lines if x.whole] == [("scaled", n * 36), ("scaled", 0)]
+    assert sum([x.cost.macs for x in _leaves(lines)]) == n * 36
+
+
 def _leaves(lines: list[Line]) -> list[Line]:
     return [line for line in lines if not line.whole]
 
