@@ -113,7 +113,7 @@ def _sizes(graph: Graph, batch: int, given: dict[str, str]) -> dict[str, int]:
 
 
 def _figures(cost: Cost, sizes: Mapping[str, Static]) -> dict[str, Any]:
-    from ..ir.dims import bind
+    from ..ir.settling import bind
 
     return {
         "parameters": plain(bind(cost.parameters, sizes)),

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..ir.decisions import Setting
-from ..ir.dims import Static, bind, settle, symbols_in, text_of
+from ..ir.dims import Static, symbols_in, text_of
 from ..ir.graph import MEASURES, Graph, Requirement
+from ..ir.settling import bind, settle
 from .cost import cost
 from .specialise import specialise
 

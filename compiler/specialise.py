@@ -8,11 +8,12 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from ..ir.decisions import Decision, Setting
-from ..ir.dims import Expr, decisions_in, pretty, settle
+from ..ir.dims import Expr, decisions_in
 from ..ir.genotype import Genotype
 from ..ir.graph import Graph, Requirement, graph
 from ..ir.node import Node, cell, formal, intern, topological
 from ..ir.ops import CELL, CHOICE, FORMAL, MAYBE
+from ..ir.settling import pretty, settle
 from ..ir.types import Type, tensor
 
 _WIDEST_KEY = 64

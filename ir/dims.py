@@ -7,18 +7,14 @@ atoms in one normal form, so that `4*C` and `C*4` are the same object. Atoms are
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import product
 from json import dumps
-from typing import Any
 from weakref import WeakValueDictionary
 
-from .decisions import Decision, Setting, SomeOf
-
-Number = int | float | Fraction
+from .decisions import Decision, SomeOf
+from .numbers import FUNCTIONS, Number, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,13 +167,6 @@ def _terms(value: Static) -> tuple[tuple[Monomial, Number], ...]:
     return value.terms if isinstance(value, Expr) else (((), value),)
 
 
-def _plain(value: Number) -> Number:
-    """Whole fractions as integers, so that each number has one form."""
-    if isinstance(value, Fraction) and value.denominator == 1:
-        return value.numerator
-    return value
-
-
 def _term_text(monomial: Monomial, factor: Number) -> str:
     atoms = "*".join(atom.text for atom in monomial)
     if not atoms:
@@ -190,7 +179,7 @@ LONGEST_TEXT = 100_000
 
 
 def _from_terms(terms: Mapping[Monomial, Number]) -> Static:
-    kept = {monomial: _plain(factor) for monomial, factor in terms.items() if factor != 0}
+    kept = {monomial: plain(factor) for monomial, factor in terms.items() if factor != 0}
     if not kept:
         return 0
     if len(kept) == 1 and () in kept:
@@ -219,7 +208,8 @@ def total(values: Sequence[Static]) -> Static:
     return _from_terms(terms)
 
 
-def _atom(atom: Atom) -> Expr:
+def expression(atom: Atom) -> Expr:
+    """The expression that is this atom alone."""
     result = _from_terms({(atom,): 1})
     assert isinstance(result, Expr)
     return result
@@ -227,7 +217,7 @@ def _atom(atom: Atom) -> Expr:
 
 def symbol(name: str) -> Expr:
     """The named size `name`."""
-    return _atom(Symbol(name))
+    return expression(Symbol(name))
 
 
 def pick(decision: Decision, slot: int, options: Sequence[Static]) -> Static:
@@ -236,19 +226,15 @@ def pick(decision: Decision, slot: int, options: Sequence[Static]) -> Static:
         return options[0]
     if sum(len(option.text) for option in options if isinstance(option, Expr)) > LONGEST_TEXT:
         raise OverflowError("the options are too long")
-    return _atom(Pick(decision, slot, tuple(options)))
+    return expression(Pick(decision, slot, tuple(options)))
 
 
 def present(decision: SomeOf, index: int) -> Expr:
     """1 where `decision` takes the candidate `index`, else 0."""
-    return _atom(Present(decision, index))
+    return expression(Present(decision, index))
 
 
 # ── functions ────────────────────────────────────────────────────────────────────────────────────
-
-
-def _whole(value: Number) -> Number:
-    return int(value) if value == int(value) else value
 
 
 def _exact_quotient(value: Expr, divisor: Static) -> Static | None:
@@ -274,8 +260,8 @@ def floordiv(a: Static, b: Static) -> Static:
     if isinstance(a, Expr) and (exact := _exact_quotient(a, b)) is not None:
         return exact
     if isinstance(a, Expr) or isinstance(b, Expr):
-        return _atom(Call("floordiv", (a, b)))
-    return _whole(a // b)
+        return expression(Call("floordiv", (a, b)))
+    return FUNCTIONS["floordiv"](a, b)
 
 
 def mod(a: Static, b: Static) -> Static:
@@ -283,99 +269,18 @@ def mod(a: Static, b: Static) -> Static:
     if isinstance(a, Expr) and _exact_quotient(a, b) is not None:
         return 0
     if isinstance(a, Expr) or isinstance(b, Expr):
-        return _atom(Call("mod", (a, b)))
-    return _whole(a % b)
+        return expression(Call("mod", (a, b)))
+    return FUNCTIONS["mod"](a, b)
 
 
 def divide(a: Static, b: Static) -> Static:
     """`a / b`, an exact fraction of whole numbers."""
-    if not isinstance(a, Expr) and not isinstance(b, Expr):
-        if isinstance(a, float) or isinstance(b, float):
-            return a / b
-        return _plain(Fraction(a) / Fraction(b))
     if not isinstance(b, Expr):
-        return a * _plain(1 / Fraction(b)) if not isinstance(b, float) else a * (1 / b)
+        quotient = FUNCTIONS["div"]
+        return a * quotient(1, b) if isinstance(a, Expr) else quotient(a, b)
     if isinstance(a, Expr) and (exact := _exact_quotient(a, b)) is not None:
         return exact
-    return _atom(Call("div", (a, b)))
-
-
-def _round8(value: Number) -> int:
-    """Rounded to a multiple of 8, but never by more than a tenth downwards (X3D, MobileNet)."""
-    rounded = max(8, int(value + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * value else rounded
-
-
-LARGEST_BITS = 256
-"""Bits of a static number; beyond them OverflowError is raised."""
-
-
-def bounded(value: Number) -> Number:
-    """The number itself. Raises OverflowError where it is too large to mean anything."""
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise OverflowError("the number is too large")
-    elif max(value.numerator.bit_length(), value.denominator.bit_length()) > LARGEST_BITS:
-        raise OverflowError("the number is too large")
-    return value
-
-
-def _sqrt(value: Number) -> Number:
-    """Exact for squares of whole numbers."""
-    if isinstance(value, int) and value >= 0 and math.isqrt(value) ** 2 == value:
-        return math.isqrt(value)
-    return math.sqrt(value)
-
-
-def _power(base: Number, exponent: Number) -> Number:
-    if not isinstance(base, float) and exponent == int(exponent):
-        digits = max(base.numerator.bit_length(), base.denominator.bit_length()) - 1
-        if digits * abs(exponent) > LARGEST_BITS:
-            raise OverflowError("the power is too large")
-    power: Any = base**exponent
-    if isinstance(power, complex):
-        raise ValueError("a power of a negative number with a broken exponent")
-    return power
-
-
-def _floor_quotient(a: Number, b: Number) -> Number:
-    return _whole(a // b)
-
-
-def _remainder(a: Number, b: Number) -> Number:
-    return _whole(a % b)
-
-
-def _quotient(a: Number, b: Number) -> Number:
-    if isinstance(a, float) or isinstance(b, float):
-        return a / b
-    return _plain(Fraction(a) / Fraction(b))
-
-
-def _round(value: Number) -> Number:
-    """Halves rounded up, as people do and Python does not."""
-    return math.floor(value + Fraction(1, 2))
-
-
-def _absolute(value: Number) -> Number:
-    return abs(value)
-
-
-FUNCTIONS: Mapping[str, Callable[..., Number]] = {
-    "sqrt": _sqrt,
-    "ceil": math.ceil,
-    "floor": math.floor,
-    "round": _round,
-    "round8": _round8,
-    "abs": _absolute,
-    "min": min,
-    "max": max,
-    "pow": _power,
-    "floordiv": _floor_quotient,
-    "mod": _remainder,
-    "div": _quotient,
-}
-"""The functions of static numbers. They raise ValueError or ArithmeticError without a value."""
+    return expression(Call("div", (a, b)))
 
 
 def call(name: str, *arguments: Static) -> Static:
@@ -387,54 +292,11 @@ def call(name: str, *arguments: Static) -> Static:
     if name == "div":
         return divide(*arguments)
     if any(isinstance(a, Expr) for a in arguments):
-        return _atom(Call(name, arguments))
+        return expression(Call(name, arguments))
     return FUNCTIONS[name](*arguments)
 
 
-# ── substitution and inspection ──────────────────────────────────────────────────────────────────
-
-
-def substitute(value: Static, replace: Callable[[Atom], Static | None]) -> Static:
-    """`value` with each atom for which `replace` returns something replaced by that."""
-    if not isinstance(value, Expr):
-        return value
-    total: Static = 0
-    for monomial, factor in value.terms:
-        term: Static = factor
-        for atom in monomial:
-            new = replace(atom)
-            if new is None:
-                new = _rebuilt(atom, replace)
-            term = new * term
-        total = total + term
-    return total
-
-
-def _rebuilt(atom: Atom, replace: Callable[[Atom], Static | None]) -> Static:
-    if isinstance(atom, Call):
-        return call(atom.name, *[substitute(a, replace) for a in atom.arguments])
-    if isinstance(atom, Pick):
-        options = [substitute(option, replace) for option in atom.options]
-        return pick(atom.decision, atom.slot, options)
-    return _atom(atom)
-
-
-def settle(value: Static, settings: Mapping[str, Setting]) -> Static:
-    """`value` under the settings of decisions; decisions without a setting stay open."""
-
-    def replace(atom: Atom) -> Static | None:
-        if isinstance(atom, Pick) and atom.decision.key in settings:
-            return settle(atom.options[settings[atom.decision.key][atom.slot]], settings)
-        if isinstance(atom, Present) and atom.decision.key in settings:
-            return int(atom.index in settings[atom.decision.key])
-        return None
-
-    return substitute(value, replace)
-
-
-def bind(value: Static, sizes: Mapping[str, Static]) -> Static:
-    """`value` with named sizes replaced."""
-    return substitute(value, lambda a: sizes.get(a.name) if isinstance(a, Symbol) else None)
+# ── inspection ───────────────────────────────────────────────────────────────────────────────────
 
 
 def atoms(value: Static) -> Iterator[Atom]:
@@ -462,29 +324,3 @@ def decisions_in(value: Static) -> dict[str, Decision]:
 def symbols_in(value: Static) -> set[str]:
     """The named sizes on which `value` depends."""
     return {atom.name for atom in atoms(value) if isinstance(atom, Symbol)}
-
-
-def assignments(values: Sequence[Static], limit: int = 4096) -> Iterator[dict[str, Setting]] | None:
-    """Every joint setting of the decisions in `values`; None where there are over `limit`."""
-    found: dict[str, Decision] = {}
-    for value in values:
-        found.update(decisions_in(value))
-    if math.prod([decision.count() for decision in found.values()]) > limit:
-        return None
-    keys = list(found)
-    return (
-        dict(zip(keys, settings, strict=True))
-        for settings in product(*[list(found[key].settings()) for key in keys])
-    )
-
-
-def pretty(value: Static) -> str:
-    """A static number for people: what an open one may be, in place of how it is decided."""
-    if isinstance(value, Expr) and decisions_in(value):
-        joint = assignments([value])
-        if joint is None:
-            return "open"
-        sizes = dict.fromkeys(text_of(settle(value, settings)) for settings in joint)
-        shown = list(sizes)[:8] + (["…"] if len(sizes) > 8 else [])
-        return "|".join(shown)
-    return f"{float(value):g}" if isinstance(value, Fraction) else text_of(value)

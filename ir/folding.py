@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 from .decisions import Decision
-from .dims import Expr, Static, assignments, decisions_in, settle
+from .dims import Expr, Static, decisions_in
+from .settling import assignments, settle
 
 MOST_DECISIONS = 8
 MOST_SETTINGS = 256

@@ -15,8 +15,9 @@ from typing import Any, NoReturn, cast
 from weakref import WeakValueDictionary
 
 from .decisions import Decision
-from .dims import Expr, bind, symbol, symbols_in
+from .dims import Expr, symbol, symbols_in
 from .ops import CELL, CHOICE, FORMAL, INPUT, MAYBE, Attrs, Misfit, Op, Weight
+from .settling import bind
 from .types import DTYPES, Type
 
 

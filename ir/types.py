@@ -7,8 +7,9 @@ from typing import cast
 from weakref import WeakValueDictionary
 
 from .decisions import SomeOf
-from .dims import Dim, Expr, pretty, text_of
+from .dims import Dim, Expr, text_of
 from .folding import folded
+from .settling import pretty
 
 DTYPES = {"f32": 4, "f64": 8, "f16": 2, "i64": 8, "i32": 4, "bool": 1}
 """The dtypes of the language, with the bytes of one element."""

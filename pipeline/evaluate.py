@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from ..backends.torch import Network, lower
 from ..compiler.cost import cost
 from ..compiler.pipeline import network as network_of
-from ..ir.dims import bind, symbols_in
+from ..ir.dims import symbols_in
 from ..ir.dsl import Program
 from ..ir.graph import Graph
+from ..ir.settling import bind
 from ..searchers.protocol import Evaluation, Inherited, Proposal
 from ..tasks.sources import TaskData
 from ..training.events import BatchEnded, TrainingEvent

@@ -9,9 +9,10 @@ from typing import Any
 from ..compiler.cost import cost_lines
 from ..compiler.count import count
 from ..ir.diagnostics import FusegraphError
-from ..ir.dims import Static, bind, symbols_in
+from ..ir.dims import Static, symbols_in
 from ..ir.dsl import Program, load
 from ..ir.graph import Graph
+from ..ir.settling import bind
 from ..report.curves import Series
 from ..report.data import (
     Chart,

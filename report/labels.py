@@ -8,9 +8,10 @@ from fractions import Fraction
 from typing import Any
 
 from ..ir.decisions import Decision, KOf, Setting, SomeOf
-from ..ir.dims import Expr, decisions_in, pretty, settle, text_of
+from ..ir.dims import Expr, decisions_in, text_of
 from ..ir.node import Node
 from ..ir.ops import CELL, FORMAL, INPUT, Misfit
+from ..ir.settling import pretty, settle
 from ..ir.types import Type
 from .text import clean
 

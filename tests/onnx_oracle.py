@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.nn import functional as f
 
 from fusegraph.backends.names import weight_name
-from fusegraph.ir.dims import Expr, Static, bind, symbol
+from fusegraph.ir.dims import Expr, Static, symbol
 from fusegraph.ir.graph import Graph, graph
 from fusegraph.ir.node import Node, build, input_node
 from fusegraph.ir.ops import INPUT, op_named
+from fusegraph.ir.settling import bind
 from fusegraph.ir.types import tensor
 
 Weights = dict[str, np.ndarray]

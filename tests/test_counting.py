@@ -11,9 +11,9 @@ from fusegraph.compiler.count import Count, count
 from fusegraph.compiler.explore import enumerate_genotypes, sample
 from fusegraph.compiler.specialise import specialise
 from fusegraph.ir.diagnostics import FusegraphError
-from fusegraph.ir.dims import bind
 from fusegraph.ir.dsl import load, loads
 from fusegraph.ir.graph import MEASURES
+from fusegraph.ir.settling import bind
 from repository import ROOT
 
 MFAS = ROOT / "examples" / "mfas"

@@ -26,12 +26,12 @@ from fusegraph.compiler.pipeline import network
 from fusegraph.compiler.simplify import simplify
 from fusegraph.compiler.specialise import specialise
 from fusegraph.ir.cells import expand
-from fusegraph.ir.dims import bind
 from fusegraph.ir.dsl import Program, format_genotype, load, loads, parse_genotype
 from fusegraph.ir.dsl.flat import parse_graph, print_graph
 from fusegraph.ir.dsl.format import format_text
 from fusegraph.ir.graph import Graph
 from fusegraph.ir.node import Node, everything
+from fusegraph.ir.settling import bind
 from generators import OTHER_SIZES, SIZES, programs, some, texts
 from recipes import made, recipes
 from repository import ROOT

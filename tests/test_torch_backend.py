@@ -22,9 +22,10 @@ from fusegraph.compiler.cost import cost
 from fusegraph.ir.cells import expand
 from fusegraph.ir.decisions import OneOf
 from fusegraph.ir.diagnostics import FusegraphError, explain
-from fusegraph.ir.dims import bind, call, divide, symbol
+from fusegraph.ir.dims import call, divide, symbol
 from fusegraph.ir.graph import Graph, graph
 from fusegraph.ir.node import choice, input_node
+from fusegraph.ir.settling import bind
 from fusegraph.ir.types import tensor
 from torch_backend_networks import (
     SIZES,

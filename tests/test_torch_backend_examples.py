@@ -13,9 +13,9 @@ from fusegraph.compiler.cost import cost
 from fusegraph.compiler.explore import sample
 from fusegraph.compiler.simplify import simplify
 from fusegraph.compiler.specialise import specialise
-from fusegraph.ir.dims import bind
 from fusegraph.ir.dsl import is_genotype, load, load_genotype, loads
 from fusegraph.ir.graph import Graph
+from fusegraph.ir.settling import bind
 from repository import ROOT
 from torch_backend_networks import batch_for, shape_of
 

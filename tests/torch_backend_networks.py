@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from fusegraph.ir.dims import Dim, Static, bind, symbol
+from fusegraph.ir.dims import Dim, Static, symbol
 from fusegraph.ir.graph import Graph, graph
 from fusegraph.ir.node import Node, build, cell, formal, input_node
 from fusegraph.ir.ops import PRIMITIVES
+from fusegraph.ir.settling import bind
 from fusegraph.ir.types import Type, tensor
 
 N: Any = symbol("N")

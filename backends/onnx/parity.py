@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from ...ir.cells import expand
-from ...ir.dims import Dim, Expr, bind, symbols_in, text_of
+from ...ir.dims import Dim, Expr, symbols_in, text_of
 from ...ir.graph import Graph
+from ...ir.settling import bind
 from .builder import NUMPY, Array
 from .problems import problem
 

@@ -221,4 +221,4 @@ _CALLS: Mapping[str, Callable[[Builder, Sequence[Number]], Number]] = {
     "mod": _mod,
     "div": _quotient,
 }
-"""Every function of `dims.FUNCTIONS`, in the graph."""
+"""Every function of `numbers.FUNCTIONS`, in the graph."""

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from ...ir.diagnostics import Diagnostic, FusegraphError
-from ...ir.dims import Expr, Symbol, bind
+from ...ir.dims import Expr, Symbol
 from ...ir.graph import Graph
+from ...ir.settling import bind
 from .lowering import TORCH_DTYPES
 
 

@@ -7,21 +7,11 @@ from fractions import Fraction
 from typing import Any
 
 from ..decisions import Setting
-from ..dims import (
-    Call,
-    Expr,
-    Static,
-    assignments,
-    atoms,
-    bounded,
-    call,
-    divide,
-    floordiv,
-    mod,
-    settle,
-)
+from ..dims import Call, Expr, Static, atoms, call, divide, floordiv, mod
 from ..node import Node, build
+from ..numbers import bounded
 from ..ops import PRIMITIVES, Misfit
+from ..settling import assignments, settle
 from . import syntax as s
 from .context import Elaboration, problem
 from .kinds import is_static, kind_of, static_of

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ..diagnostics import Label, Span
-from ..dims import Static, pretty, text_of
+from ..dims import Static, text_of
 from ..node import Node, cell, formal
 from ..ops import Misfit
 from ..ops.base import require_equal, require_positive
+from ..settling import pretty
 from ..types import DTYPES, Type, tensor
 from . import syntax as s
 from .context import DEEPEST_CELLS, Elaboration, Problem, problem, unknown

@@ -17,20 +17,10 @@ import lark
 
 from ..decisions import Decision, KOf, OneOf, OpenNumber, SomeOf
 from ..diagnostics import Diagnostic, FusegraphError, Span
-from ..dims import (
-    FUNCTIONS,
-    Expr,
-    call,
-    divide,
-    floordiv,
-    mod,
-    pick,
-    present,
-    symbol,
-    text_of,
-)
+from ..dims import Expr, call, divide, floordiv, mod, pick, present, symbol, text_of
 from ..graph import Graph, Requirement, graph
 from ..node import Node, build, cell, choice, formal, input_node, maybe, topological
+from ..numbers import FUNCTIONS
 from ..ops import CELL, CHOICE, FORMAL, INPUT, MAYBE, PRIMITIVES, Misfit
 from ..types import DTYPES, Type, tensor
 

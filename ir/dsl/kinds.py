@@ -6,8 +6,9 @@ from fractions import Fraction
 from typing import Any, TypeGuard
 
 from ..diagnostics import Edit
-from ..dims import Expr, Static, pretty
+from ..dims import Expr, Static
 from ..node import Node
+from ..settling import pretty
 from . import syntax as s
 from .context import Problem, problem
 from .values import Family, Many, OpChoice, OpRef

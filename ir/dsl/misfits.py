@@ -9,9 +9,10 @@ from typing import Any, cast
 
 from ..decisions import Setting
 from ..diagnostics import Diagnostic, Edit, Label, Span
-from ..dims import Expr, Static, settle, text_of
+from ..dims import Expr, Static, text_of
 from ..node import Node
 from ..ops import PRIMITIVES, Misfit, Op
+from ..settling import settle
 from ..types import tensor
 from . import syntax as s
 from .context import Candidate, Elaboration, Problem

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..diagnostics import Diagnostic, Label, Span
-from ..dims import Expr, Number, Static, Symbol, symbol, symbols_in, text_of
+from ..dims import Expr, Static, Symbol, symbol, symbols_in, text_of
 from ..graph import MEASURES, Requirement
 from ..node import Node, input_node
+from ..numbers import Number
 from . import syntax as s
 from .composites import evaluate_type
 from .context import MOST_STATEMENTS, Elaboration, Problem, Silent, problem

@@ -8,7 +8,8 @@ from fractions import Fraction
 from typing import Any, Literal, overload
 
 from ..decisions import Setting
-from ..dims import Dim, Expr, Static, assignments, pretty, settle, text_of
+from ..dims import Dim, Expr, Static, text_of
+from ..settling import assignments, pretty, settle
 from ..types import Type
 
 Attrs = Mapping[str, Any]
