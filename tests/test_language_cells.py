@@ -252,7 +252,7 @@ space s {
     }
     # Aligning has Cin*C + 3C parameters (bias, scale and shift), eq. 7 has 2C^2, eq. 8 2C^2 + C.
     assert sizes["x.linear"] + sizes["x.batch_norm"] == 512 * 16 + 3 * 16
-    assert sizes["y.align.linear"] + sizes["y.align.batch_norm"] == 64 * 16 + 3 * 16
+    assert sizes["y.linear"] + sizes["y.batch_norm"] == 64 * 16 + 3 * 16
     assert sizes["h.linear_glu.linear"] + sizes["h.linear_glu.linear_2"] == 2 * 16 * 16
     assert sizes["h.concat_fc.linear"] == 2 * 16 * 16 + 16
 

@@ -20,7 +20,7 @@ def _spaces() -> list[Path]:
     return [p for p in sorted(FOLDER.rglob("*.fuse")) if "\nspace " in p.read_text()]
 
 
-@pytest.mark.parametrize("path", _spaces(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", _spaces(), ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_sampled_genotypes_agree(path: Path, tmp_path: Path) -> None:
     space = load(path).graph
     rng = Random(path.stem)

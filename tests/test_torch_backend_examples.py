@@ -53,7 +53,8 @@ space bm_nas {
 
 def _drawn() -> list[tuple[str, Graph]]:
     """Three networks of each space, drawn at random."""
-    spaces = {file.stem: load(file).graph for file in SPACES} | {"bm_nas": loads(BM_NAS).graph}
+    spaces = {f"{f.parent.name}/{f.stem}": load(f).graph for f in SPACES}
+    spaces |= {"bm_nas": loads(BM_NAS).graph}
     return [
         (f"{name}-{seed}", specialise(space, sample(space, Random(seed))))
         for name, space in spaces.items()
@@ -94,7 +95,7 @@ def test_network_is_emitted_as_it_is_lowered(network: Graph) -> None:
     assert forward in emit(network)
 
 
-@pytest.mark.parametrize("file", GENOTYPES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", GENOTYPES, ids=lambda f: f"{f.parent.name}/{f.stem}")
 def test_published_genotypes_train(file: object) -> None:
     program, genotype = load_genotype(str(file))
     network = specialise(program.graph, genotype)
