@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,8 +16,13 @@ from .output import plural, print_error, print_json, say
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..tasks.datasets.samples import DatasetBatches
     from ..tasks.hooks import HookBatches
+    from ..tasks.manifest import LabelKind
     from ..training.batches import Batch
+
+SECONDS_BETWEEN_LINES = 30.0
+"""Of progress, where there is no terminal."""
 
 
 def extract(
@@ -23,18 +30,37 @@ def extract(
         str,
         typer.Argument(metavar="MODULE:FUNCTION", help="Answers the frozen torch.nn.Module."),
     ],
+    out: Annotated[Path, typer.Option("--out", metavar="FEATURES", help="The feature folder.")],
     data: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--data", metavar="MODULE:FUNCTION", help="Called as (split, seed), yields batches."
         ),
-    ],
+    ] = None,
+    dataset: Annotated[
+        Literal["mm_imdb", "ntu", "ego_gesture"] | None,
+        typer.Option("--dataset", help="A published data set, instead of --data."),
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option("--root", metavar="DIR", help="Where its files are.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="NAME=VALUE", help="Of the data set, as train=1,4,8."),
+    ] = None,
     tap: Annotated[
-        list[str],
-        typer.Option("--tap", metavar="INPUT=PART", help="An input of the space and its part."),
-    ],
-    classes: Annotated[int, typer.Option("--classes", min=2, help="How many classes there are.")],
-    out: Annotated[Path, typer.Option("--out", metavar="FEATURES", help="The feature folder.")],
+        list[str] | None,
+        typer.Option(
+            "--tap", metavar="INPUT=PART", help="An input and its part; else the module's `taps`."
+        ),
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option("--weights", metavar="[PART=]FILE", help="safetensors, or torch's format."),
+    ] = None,
+    classes: Annotated[
+        int | None, typer.Option("--classes", min=2, help="How many classes --data has.")
+    ] = None,
     split: Annotated[list[str] | None, typer.Option("--split", help="train, valid, test.")] = None,
     labels: Annotated[
         Literal["single", "multi"], typer.Option("--labels", help="One class a sample, or any.")
@@ -43,8 +69,13 @@ def extract(
         str, typer.Option("--class-names", help="In the order of the labels, with commas.")
     ] = "",
     pool: Annotated[
-        bool, typer.Option("--pool/--no-pool", help="Average over all but channels.")
-    ] = True,
+        str, typer.Option("--pool", help="mean, none, windows:L, first:L, grid:L.")
+    ] = "mean",
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Samples of a data set.")] = 32,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="That read a data set.")] = 2,
+    skip_broken: Annotated[
+        bool, typer.Option("--skip-broken", help="Leave samples out whose files are broken.")
+    ] = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a folder that is there.")
     ] = False,
@@ -57,9 +88,10 @@ def extract(
 ) -> None:
     """Keep what parts of a frozen module say of the data.
 
-    The module runs once over the data, and a search never runs it again. Both functions are your
-    code, so --allow-hook has to be given. The batches are mappings of named tensors with `labels`;
-    the module is called with the mapping. The folder appears when all of it is written.
+    The module runs once over the data, and a search never runs it again. It is called with a
+    mapping of named tensors: those that --data yields with `labels`, or the inputs of a published
+    data set. The functions are your code, so --allow-hook has to be given. The folder appears when
+    all of it is written.
 
     \b
     Example:
@@ -67,45 +99,125 @@ def extract(
           --tap "x[2]=second" --split train --split valid --out extracted --allow-hook
 
     \b
-    With --json: `folder`, `splits` (samples by split), `taps` (the shape of a sample by tap).
+    With --json: `folder`, `splits` (samples by split), `taps` (the shape of a sample by tap),
+    `left_out` (by split, each with `sample` and `reason`), `notes`.
     """
     taps = pairs(tap, "--tap")
     splits = split or ["train", "valid", "test"]
+    pooled = _pooling(pool)
+    _check_source(data, dataset, root, classes)
+    from ..tasks.extract import extract as extract_taps
+    from ..tasks.hooks import load_hook
+    from ..tasks.weights import load_weights
+    from ..training.loop import choose_device
+
+    made: Any = load_hook(module, allow=allow_hook, folder=folder)
+    sources: Mapping[str, Iterable[Batch]]
+    published: Mapping[str, DatasetBatches] = {}
+    notes: tuple[str, ...] = ()
+    if dataset is not None and root is not None:
+        from ..tasks.datasets.opening import open_dataset
+
+        opened = open_dataset(dataset, root, pairs(option, "--option"))
+        kind, notes = opened.labels, opened.notes
+        sources = published = {
+            name: opened.batches(name, batch=batch, threads=threads, skip_broken=skip_broken)
+            for name in splits
+        }
+    else:
+        kind = _kind(labels, classes or 0, names)
+        batches = load_hook(str(data), allow=allow_hook, folder=folder)
+        sources = {name: _Batches(batches, name) for name in splits}
+    backbone = _module(made(), module)
+    for text in weights or []:
+        part, sign, file = text.partition("=")
+        load_weights(backbone, file if sign else text, part if sign else "")
+    on_terminal = sys.stderr.isatty()
+    found = extract_taps(
+        backbone,
+        taps or _own_taps(backbone),
+        sources,
+        out,
+        kind,
+        pool=pooled,
+        device=choose_device(device),
+        source=" ".join((module, *([dataset] if dataset else []), *(option or []))),
+        replace=replace,
+        on_batch=_teller(on_terminal),
+    )
+    if on_terminal:
+        print_error("")
+    shapes = {name: list(kept.shape) for name, kept in found.manifest.taps.items()}
+    if as_json:
+        left_out = {
+            name: [{"sample": out.sample, "reason": out.reason} for out in source.left_out]
+            for name, source in published.items()
+        }
+        print_json(
+            {
+                "folder": str(out),
+                "splits": dict(found.manifest.splits),
+                "taps": shapes,
+                "left_out": left_out,
+                "notes": list(notes),
+            }
+        )
+        return
+    for note in notes:
+        say(note)
+    for name, samples in found.manifest.splits.items():
+        say(f"{name}: {plural(samples, 'sample')}" + _left_out(published.get(name)))
+    say(f"wrote {out}: " + ", ".join(f"{name} {shape}" for name, shape in shapes.items()))
+
+
+def _check_source(
+    data: str | None, dataset: str | None, root: Path | None, classes: int | None
+) -> None:
+    if (data is None) == (dataset is None):
+        raise typer.BadParameter("give one of --data and --dataset", param_hint="'--data'")
+    if dataset is not None and root is None:
+        raise typer.BadParameter("--dataset needs the folder of its files", param_hint="'--root'")
+    if data is not None and classes is None:
+        raise typer.BadParameter("--data needs the number of classes", param_hint="'--classes'")
+    if dataset is not None and classes is not None:
+        raise typer.BadParameter("a data set knows its classes", param_hint="'--classes'")
+
+
+def _kind(labels: Literal["single", "multi"], classes: int, names: str) -> LabelKind:
+    from ..tasks.manifest import LabelKind
+
     listed = tuple(name.strip() for name in names.split(",")) if names else ()
     if listed and len(listed) != classes:
         raise typer.BadParameter(
             f"{plural(len(listed), 'name')} for {classes} classes", param_hint="'--class-names'"
         )
-    from ..tasks.extract import extract as extract_taps
-    from ..tasks.hooks import load_hook
-    from ..tasks.manifest import LabelKind
-    from ..training.loop import choose_device
+    return LabelKind(kind=labels, classes=classes, names=listed)
 
-    batches = load_hook(data, allow=allow_hook, folder=folder)
-    made: Any = load_hook(module, allow=allow_hook, folder=folder)
-    backbone = _module(made(), module)
-    told = sys.stderr.isatty()
-    found = extract_taps(
-        backbone,
-        taps,
-        {name: _Batches(batches, name) for name in splits},
-        out,
-        LabelKind(kind=labels, classes=classes, names=listed),
-        pool=pool,
-        device=choose_device(device),
-        source=module,
-        replace=replace,
-        on_batch=(lambda event: _tell(event, told)),
+
+def _pooling(text: str) -> Any:
+    from ..tasks.pooling import pool_named
+
+    try:
+        return pool_named(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="'--pool'") from None
+
+
+def _own_taps(backbone: Any) -> Mapping[str, str]:
+    taps = getattr(backbone, "taps", None)
+    if isinstance(taps, Mapping) and taps:
+        return {str(name): str(part) for name, part in taps.items()}
+    raise typer.BadParameter(
+        "the module has no mapping `taps`, so they have to be given", param_hint="'--tap'"
     )
-    if told:
-        print_error("")
-    shapes = {name: list(kept.shape) for name, kept in found.manifest.taps.items()}
-    if as_json:
-        print_json({"folder": str(out), "splits": dict(found.manifest.splits), "taps": shapes})
-        return
-    for name, samples in found.manifest.splits.items():
-        say(f"{name}: {plural(samples, 'sample')}")
-    say(f"wrote {out}: " + ", ".join(f"{name} {shape}" for name, shape in shapes.items()))
+
+
+def _left_out(source: DatasetBatches | None) -> str:
+    if source is None or not source.left_out:
+        return ""
+    shown = "; ".join(f"{out.sample}: {out.reason}" for out in source.left_out[:3])
+    more = "; ..." if len(source.left_out) > 3 else ""
+    return f", {len(source.left_out)} left out ({shown}{more})"
 
 
 class _Batches:
@@ -146,13 +258,18 @@ def _module(found: Any, reference: str) -> Any:
     )
 
 
-def _tell(event: Any, on_terminal: bool) -> None:
-    """One line that is written over on a terminal; elsewhere one a split would need its end."""
-    if on_terminal:
+def _teller(on_terminal: bool) -> Callable[[Any], None]:
+    """One line that is written over on a terminal; elsewhere one now and then."""
+    said = time.monotonic()
+
+    def tell(event: Any) -> None:
+        nonlocal said
         of = f" of {event.of_batches}" if event.of_batches else ""
-        print(
-            f"\r{event.split}: batch {event.batches}{of}, {event.samples} samples ",
-            end="",
-            file=sys.stderr,
-            flush=True,
-        )
+        line = f"{event.split}: batch {event.batches}{of}, {event.samples} samples"
+        if on_terminal:
+            print(f"\r{line} ", end="", file=sys.stderr, flush=True)
+        elif time.monotonic() - said > SECONDS_BETWEEN_LINES:
+            said = time.monotonic()
+            print_error(line)
+
+    return tell

@@ -34,6 +34,7 @@ PIPE_CLOSED = 141
 CALLS_FAULT = {
     "E213": ("settings", "constant"),
     "E619": ("split", "split"),
+    "E640": ("option", "option"),
     "E801": ("searcher", "searcher"),
     "E808": ("store", "database"),
     "E812": ("budget", "budget"),

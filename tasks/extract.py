@@ -15,6 +15,7 @@ from ..training.batches import Batch
 from .feature_writer import FeatureWriter
 from .features import FeatureFolder, open_features
 from .manifest import LabelKind
+from .pooling import Pool, mean_pool
 from .problems import nearest
 
 OnBatch = Callable[["Extracted"], None]
@@ -31,15 +32,6 @@ class Extracted:
     """How many batches the split has, where that can be known."""
 
 
-def mean_pool(features: Tensor) -> Tensor:
-    """(samples, channels, *rest) -> (samples, channels), the mean over the rest.
-
-    MFAS pools the taps of convolutions so and leaves those of linear layers as they are
-    (Pérez-Rúa et al. 2019, section 3.2).
-    """
-    return features.flatten(2).mean(dim=2) if features.ndim > 2 else features
-
-
 @torch.no_grad()
 def extract(
     module: nn.Module,
@@ -48,7 +40,7 @@ def extract(
     folder: str | Path,
     labels: LabelKind,
     *,
-    pool: bool = True,
+    pool: Pool | None = mean_pool,
     device: str | torch.device = "cpu",
     source: str = "",
     replace: bool = False,
@@ -65,7 +57,7 @@ def extract(
         splits: split name -> its batches, in the order in which they are to be kept.
         folder: where the feature folder will be.
         labels: what is predicted.
-        pool: whether features are averaged over all but samples and channels, `mean_pool`.
+        pool: what is kept of a map, as in `pooling`; None keeps all of it.
         device: where the module runs.
         source: a note for the manifest.
         replace: whether an older folder of this name is replaced.
@@ -129,12 +121,12 @@ def _find(module: nn.Module, taps: Mapping[str, str]) -> dict[str, nn.Module]:
     return {tap: parts[name] for tap, name in taps.items()}
 
 
-def _feature(tap: str, name: str, values: list[object], pool: bool) -> Tensor:
+def _feature(tap: str, name: str, values: list[object], pool: Pool | None) -> Tensor:
     found = f"it ran {len(values)} times" if len(values) != 1 else ""
     if len(values) == 1:
         value = values[0]
         if isinstance(value, Tensor) and value.ndim >= 1:
-            return mean_pool(value) if pool else value
+            return value if pool is None else pool(value)
         found = f"it answered {type(value).__name__}"
     raise FusegraphError(
         Diagnostic(

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from fusegraph.ir.diagnostics import Diagnostic, FusegraphError, codes
-from fusegraph.tasks.extract import Extracted, extract, mean_pool
+from fusegraph.tasks.extract import Extracted, extract
 from fusegraph.tasks.feature_writer import FeatureWriter
 from fusegraph.tasks.features import open_features
 from fusegraph.tasks.key_table import key_table
 from fusegraph.tasks.manifest import LabelKind
+from fusegraph.tasks.pooling import mean_pool
 from fusegraph.tasks.schema import TaskSettings
 from fusegraph.tasks.sources import open_data
 from fusegraph.tasks.task_file import load_task
@@ -353,7 +354,7 @@ def test_extracted_taps_are_what_the_parts_answer(tmp_path: Path) -> None:
 
 
 def test_unpooled_taps_keep_their_shape(tmp_path: Path) -> None:
-    folder = extract(Backbone(), {"x": "stem"}, _splits(), tmp_path / "f", LABELS, pool=False)
+    folder = extract(Backbone(), {"x": "stem"}, _splits(), tmp_path / "f", LABELS, pool=None)
     assert folder.manifest.taps["x"].shape == (4, 4, 4)
 
 
