@@ -112,15 +112,57 @@ class CheapEvaluator:
         self.evaluated.append(proposal.trial)
         if unit("fails", proposal.genotype.digest, proposal.trial) < self.failing:
             raise FusegraphError(Diagnostic("E701", "the loss is NaN"))
-        shapes = {f"{s.path}.linear.weight": (2, 2) for s in proposal.shares}
+        shapes = self.weight_shapes(proposal)
         known = inherited.matching(shapes)
         weights: dict[str, NDArray[np.float32]] = {}
         for name, shape in shapes.items():
             start = known.get(name, np.zeros(shape, np.float32))
             weights[name] = (start * 0.5 + unit(proposal.seed, name)).astype(np.float32)
-        total = sum(float(w.sum()) for w in weights.values())
+        total = sum(float(w.mean()) for w in weights.values())
         score = 0.7 * unit(proposal.genotype.digest) + 0.3 * (total % 1.0)
         return Evaluation(score, {"total": total}, weights)
+
+    def weight_shapes(self, proposal: Proposal) -> dict[str, tuple[int, int]]:
+        """Shared layers are two or three wide, so that some proposals have one in common."""
+        return {
+            f"{layer.path}.linear.weight": (2, 2 + (unit(layer.path, proposal.trial) < 0.5))
+            for layer in proposal.shares
+        }
+
+
+class CheapWaveEvaluator(CheapEvaluator):
+    """As `CheapEvaluator`, many at once; what a candidate ends with depends on its company by
+    rounding, as in a real program.
+    """
+
+    def __init__(self, failing: float = 0.0, interrupt_at: int = -1, together: int = 100) -> None:
+        super().__init__(failing, interrupt_at)
+        self.together = together
+        self.waves: list[list[int]] = []
+
+    def evaluate_together(
+        self, proposals: Sequence[Proposal], inherited: Sequence[Inherited]
+    ) -> list[Evaluation | Exception]:
+        assert 1 < len(proposals) <= self.together
+        company = [proposal.trial for proposal in proposals]
+        found: list[Evaluation | Exception] = []
+        for proposal, weights in zip(proposals, inherited, strict=True):
+            try:
+                alone = self.evaluate(proposal, weights)
+            except FusegraphError as error:
+                found.append(error)
+                continue
+            rounding = 1 + 1e-7 * unit("rounding", company)
+            rounded = {n: (w * rounding).astype(np.float32) for n, w in alone.weights.items()}
+            found.append(Evaluation(alone.score * rounding, alone.metrics, rounded))
+        self.waves.append(company)
+        return found
+
+
+EVALUATORS: Mapping[str, type[CheapEvaluator]] = {
+    "one by one": CheapEvaluator,
+    "in waves": CheapWaveEvaluator,
+}
 
 
 def cheap_score(proposal: Proposal) -> float:
@@ -296,14 +338,22 @@ class SearcherConformance:
                 resumed.tell([r for p, r in whole if p.round == number])
             assert drive(resumed) == [pair for pair in whole if pair[0].round >= known]
 
+    @pytest.fixture(params=list(EVALUATORS))
+    def evaluators(self, request: pytest.FixtureRequest) -> type[CheapEvaluator]:
+        name: str = request.param
+        return EVALUATORS[name]
+
     def test_a_run_that_is_killed_at_any_record_resumes_to_the_same_end(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self,
+        evaluators: type[CheapEvaluator],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         # What is synced to the disk when is the store's business; here it would take most of the
         # time of some sixty runs.
         monkeypatch.setattr(os, "fsync", lambda _: None)
         text = self.spaces[0]
-        expected, whole = self._uninterrupted(text, tmp_path / "whole")
+        expected, whole = self._uninterrupted(text, tmp_path / "whole", evaluators)
         journal = (tmp_path / "whole" / JOURNAL).read_bytes()
         ends = [i + 1 for i, byte in enumerate(journal) if byte == ord("\n")]
         cuts = [0, *ends]
@@ -311,46 +361,74 @@ class SearcherConformance:
         # line is whole, or torn anywhere.
         torn = Random(0)
         cuts += [torn.randrange(start + 1, end) for start, end in pairwise(ends[::3])]
-        for cut in cuts:
+        for cut in sorted(set(cuts)):
             folder = tmp_path / f"killed-{cut}"
             _as_it_was(folder, journal[:cut], whole)
-            outcome, store = self._run(text, folder)
+            outcome, store = self._run(text, folder, evaluators(0.15))
             assert (outcome.best, outcome.ending) == (expected.best, expected.ending)
             assert table(store) == table(whole)
             _assert_same_weights(store, whole)
 
-    def test_ctrl_c_leaves_a_run_that_can_be_resumed(self, text: str, tmp_path: Path) -> None:
-        expected, whole = self._uninterrupted(text, tmp_path / "whole")
+    def test_ctrl_c_leaves_a_run_that_can_be_resumed(
+        self, text: str, evaluators: type[CheapEvaluator], tmp_path: Path
+    ) -> None:
+        expected, whole = self._uninterrupted(text, tmp_path / "whole", evaluators)
         for at in range(0, expected.trials, 3):
             folder = tmp_path / f"stopped-{at}"
-            stopped, store = self._run(text, folder, CheapEvaluator(0.15, interrupt_at=at))
+            stopped, store = self._run(text, folder, evaluators(0.15, interrupt_at=at))
+            states = [record.state for record in store.trials().values()]
             assert stopped.interrupted
-            assert stopped.trials == at
-            assert [r.state for r in store.trials().values()].count("claimed") == 1
-            again = CheapEvaluator(0.15)
+            assert states.count("claimed") > 0
+            assert stopped.trials == len(states) - states.count("claimed") <= at
+            again = evaluators(0.15)
             outcome, store = self._run(text, folder, again)
             assert not outcome.interrupted
-            assert again.evaluated == list(range(at, expected.trials))
+            assert sorted(again.evaluated) == sorted(set(again.evaluated))
+            assert len(again.evaluated) == expected.trials - stopped.trials
             assert outcome.best == expected.best
             assert table(store) == table(whole)
 
-    def test_a_finished_run_is_not_run_again(self, text: str, tmp_path: Path) -> None:
-        expected, _ = self._uninterrupted(text, tmp_path)
-        again = CheapEvaluator()
+    def test_one_by_one_only_the_candidate_of_a_ctrl_c_is_lost(self, tmp_path: Path) -> None:
+        stopped, store = self._run(self.spaces[0], tmp_path, CheapEvaluator(0.15, interrupt_at=3))
+        assert stopped.trials == 3
+        assert [r.state for r in store.trials().values()].count("claimed") == 1
+
+    def test_a_finished_run_is_not_run_again(
+        self, text: str, evaluators: type[CheapEvaluator], tmp_path: Path
+    ) -> None:
+        expected, _ = self._uninterrupted(text, tmp_path, evaluators)
+        again = evaluators()
         outcome, _ = self._run(text, tmp_path, again)
         assert again.evaluated == []
         assert (outcome.best, outcome.trials) == (expected.best, expected.trials)
 
-    def _uninterrupted(self, text: str, folder: Path) -> tuple[Outcome, TrialStore]:
-        outcome, store = self._run(text, folder)
+    # ── waves ────────────────────────────────────────────────────────────────────────────────────
+
+    @pytest.mark.parametrize("together", [3, 100])
+    def test_in_waves_a_search_is_what_it_is_one_by_one(
+        self, text: str, together: int, tmp_path: Path
+    ) -> None:
+        expected, whole = self._uninterrupted(text, tmp_path / "one by one", CheapEvaluator)
+        evaluator = CheapWaveEvaluator(0.15, together=together)
+        outcome, store = self._run(text, tmp_path / "in waves", evaluator)
+        assert (outcome.trials, outcome.failed) == (expected.trials, expected.failed)
+        assert evaluator.waves
+        for ours, theirs in zip(table(store), table(whole), strict=True):
+            assert (ours[:3], ours[4]) == (theirs[:3], theirs[4])
+            assert (ours[3] or 0.0) == pytest.approx(theirs[3] or 0.0, rel=1e-5)
+            assert ours[5] == pytest.approx(theirs[5], rel=1e-5)
+
+    def _uninterrupted(
+        self, text: str, folder: Path, evaluators: type[CheapEvaluator]
+    ) -> tuple[Outcome, TrialStore]:
+        outcome, store = self._run(text, folder, evaluators(0.15))
         assert not outcome.interrupted
         return outcome, store
 
     def _run(
-        self, text: str, folder: Path, evaluator: CheapEvaluator | None = None
+        self, text: str, folder: Path, evaluator: CheapEvaluator
     ) -> tuple[Outcome, TrialStore]:
         store = TrialStore.open(folder)
-        evaluator = evaluator or CheapEvaluator(0.15)
         return run_search(space_of(text), self.make(text), evaluator, store), store
 
 

@@ -7,12 +7,16 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from fusegraph.ir.diagnostics import Diagnostic, FusegraphError
+from fusegraph.ir.graph import Graph
 from fusegraph.searchers.driver import Outcome, run_finals, run_search
 from fusegraph.searchers.history import History
 from fusegraph.searchers.protocol import (
@@ -21,9 +25,12 @@ from fusegraph.searchers.protocol import (
     Event,
     Inherited,
     Proposal,
+    Round,
     RoundStarted,
+    Scored,
     SearchFinished,
     SearchInterrupted,
+    SharedLayer,
     SurrogateFitted,
     TrialFailed,
     TrialFinished,
@@ -32,7 +39,14 @@ from fusegraph.searchers.protocol import (
 )
 from fusegraph.searchers.registry import make_searcher
 from fusegraph.searchers.store import JOURNAL, TrialStore
-from searcher_conformance import FLAT, PROGRESSIVE, CheapEvaluator, space_of, table
+from searcher_conformance import (
+    FLAT,
+    PROGRESSIVE,
+    CheapEvaluator,
+    CheapWaveEvaluator,
+    space_of,
+    table,
+)
 
 MFAS = {"candidates": 4, "iterations": 2, "surrogate_hidden": 6, "surrogate_epochs": 3}
 
@@ -165,6 +179,163 @@ def test_a_record_that_the_search_would_not_have_made_is_noticed(tmp_path: Path)
     with pytest.raises(FusegraphError, match="0123456789ab") as error:
         search(tmp_path, CheapEvaluator())
     assert error.value.diagnostics[0].code == "E811"
+
+
+# ── waves ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_seconds_of_a_wave_are_shared_out(tmp_path: Path) -> None:
+    class Slow(CheapWaveEvaluator):
+        def evaluate_together(
+            self, proposals: Sequence[Proposal], inherited: Sequence[Inherited]
+        ) -> list[Evaluation | Exception]:
+            time.sleep(0.2)
+            return super().evaluate_together(proposals, inherited)
+
+    search(tmp_path, Slow())
+    seconds = [record.seconds for record in TrialStore.open(tmp_path).trials().values()]
+    assert seconds[0] == seconds[1] == pytest.approx(0.1, abs=0.05)
+    assert seconds[4] < 0.1  # the last round has one candidate, which is evaluated alone
+
+
+def test_the_candidates_of_a_wave_start_together_and_finish_in_order(tmp_path: Path) -> None:
+    events: list[Event] = []
+    search(tmp_path, CheapWaveEvaluator(), events)
+    told = [
+        (type(e).__name__, e.proposal.trial)
+        for e in events
+        if isinstance(e, TrialStarted | TrialFinished)
+    ]
+    assert told[:4] == [
+        ("TrialStarted", 0),
+        ("TrialStarted", 1),
+        ("TrialFinished", 0),
+        ("TrialFinished", 1),
+    ]
+
+
+def test_a_candidate_that_fails_in_a_wave_fails_alone(tmp_path: Path) -> None:
+    class Failing(CheapWaveEvaluator):
+        def evaluate(self, proposal: Proposal, inherited: Inherited) -> Evaluation:
+            if proposal.trial == 1:
+                raise FusegraphError(Diagnostic("E701", "the loss is NaN"))
+            return Evaluation(float("nan") if proposal.trial == 2 else 0.5)
+
+    assert search(tmp_path, Failing()).failed == 2
+    records = TrialStore.open(tmp_path).trials()
+    assert [r.state for r in records.values()] == [
+        "complete",
+        "failed",
+        "failed",
+        "complete",
+        "complete",
+    ]
+    assert records[1].reason == "E701: the loss is NaN"
+    assert records[2].reason == "diverged: its score is nan"
+
+
+def test_an_error_that_is_not_the_candidates_ends_a_search_in_waves(tmp_path: Path) -> None:
+    class Faulty(CheapWaveEvaluator):
+        def evaluate_together(
+            self, proposals: Sequence[Proposal], inherited: Sequence[Inherited]
+        ) -> list[Evaluation | Exception]:
+            found = super().evaluate_together(proposals, inherited)
+            return [found[0], TypeError("a programming error")]
+
+    with pytest.raises(TypeError, match="a programming error"):
+        search(tmp_path, Faulty())
+    records = TrialStore.open(tmp_path).trials()
+    assert [r.state for r in records.values()] == ["complete", "claimed"]
+
+
+def test_a_wave_that_is_on_record_in_part_is_evaluated_whole_and_the_rest_recorded(
+    tmp_path: Path,
+) -> None:
+    def stop_at_the_second(event: Event) -> None:
+        if isinstance(event, TrialFinished) and event.proposal.trial == 1:
+            raise KeyboardInterrupt
+
+    space = space_of(PROGRESSIVE)
+    options = {"trials": 5, "batch": 5}
+    searcher = make_searcher("random", space, options, seed=0)
+    store = TrialStore.open(tmp_path)
+    stopped = run_search(space, searcher, CheapWaveEvaluator(), store, stop_at_the_second)
+    assert stopped.interrupted
+    known = table(store)[:2]
+    assert [state for _, _, state, *_ in table(store)] == ["complete"] * 2 + ["claimed"] * 3
+    again, events = CheapWaveEvaluator(), list[Event]()
+    searcher = make_searcher("random", space, options, seed=0)
+    run_search(space, searcher, again, TrialStore.open(tmp_path), events.append)
+    assert again.waves == [[0, 1, 2, 3, 4]]
+    assert table(TrialStore.open(tmp_path))[:2] == known
+    finished = [e for e in events if isinstance(e, TrialFinished)]
+    assert [e.proposal.trial for e in finished if e.replayed] == [0, 1]
+    assert [e.proposal.trial for e in finished if not e.replayed] == [2, 3, 4]
+
+
+def test_a_candidate_without_a_network_shares_nothing_and_fails(tmp_path: Path) -> None:
+    class Unbuilt(CheapWaveEvaluator):
+        def weight_shapes(self, proposal: Proposal) -> dict[str, tuple[int, int]]:
+            if proposal.trial == 1:
+                raise FusegraphError(Diagnostic("E713", "two shapes of one key"))
+            return super().weight_shapes(proposal)
+
+    search(tmp_path, Unbuilt(), name="mfas")
+    records = TrialStore.open(tmp_path).trials()
+    assert [n for n, record in records.items() if record.state == "failed"] == [1]
+
+
+class OneRound:
+    """A searcher of one round, whose candidates all share one layer."""
+
+    def __init__(self, space: Graph, *, synchronous: bool) -> None:
+        self._asked = make_searcher("random", space, {"trials": 4, "batch": 4}, 0).ask()
+        self._synchronous = synchronous
+        self.told: list[TrialResult] = []
+        self.planned = 4
+        self.ending = ""
+        self.identity = {"searcher": "one round"}
+
+    @property
+    def done(self) -> bool:
+        return bool(self.told)
+
+    def ask(self) -> Round:
+        proposals = [replace(p, shares=(SharedLayer("h[1]"),)) for p in self._asked.proposals]
+        return Round(0, tuple(proposals), synchronous=self._synchronous)
+
+    def tell(self, results: Sequence[TrialResult]) -> tuple[Event, ...]:
+        self.told += results
+        return ()
+
+    def best(self, count: int) -> list[Scored]:
+        return []
+
+
+@pytest.mark.parametrize("together", [1, 3, 100])
+@pytest.mark.parametrize("synchronous", [True, False])
+def test_in_a_synchronous_round_candidates_inherit_nothing_from_one_another(
+    synchronous: bool, together: int, tmp_path: Path
+) -> None:
+    inheriting: list[int] = []
+
+    class Watching(CheapWaveEvaluator):
+        def evaluate(self, proposal: Proposal, inherited: Inherited) -> Evaluation:
+            shapes = self.weight_shapes(proposal)
+            inheriting.extend([proposal.trial] * bool(inherited.matching(shapes)))
+            return super().evaluate(proposal, inherited)
+
+        def weight_shapes(self, proposal: Proposal) -> dict[str, tuple[int, int]]:
+            return {"h.1.linear.weight": (2, 2)}
+
+    space = space_of(PROGRESSIVE)
+    searcher = OneRound(space, synchronous=synchronous)
+    evaluator = Watching(together=together)
+    run_search(space, searcher, evaluator, TrialStore.open(tmp_path))
+    assert inheriting == ([] if synchronous else [1, 2, 3])
+    pieces = {1: [], 3: [[0, 1, 2]], 100: [[0, 1, 2, 3]]}
+    assert evaluator.waves == (pieces[together] if synchronous else [])
+    assert [result.trial for result in searcher.told] == [0, 1, 2, 3]
 
 
 # ── the final training ───────────────────────────────────────────────────────────────────────────
