@@ -167,7 +167,7 @@ ORACLE: Mapping[str, Callable[[X, A, W], Tensor]] = {
     "conv": _conv,
     "matmul": lambda x, a, w: torch.matmul(x[0], x[1]),
     "mix": lambda x, a, w: torch.tensordot(
-        x[0][list(a["index"])], torch.stack(list(x[1:])), dims=([0], [0])
+        x[0][list(a["index"])], torch.stack(list(x[1:])), dims=1
     ),
     "affine": lambda x, a, w: torch.nn.functional.linear(*x),
     "embedding": lambda x, a, w: f.embedding(x[0], w["weight"]),
