@@ -66,12 +66,12 @@ class Configuration:
 NTU_1 = Configuration(
     "NTU 1",
     (
-        *(Tap(f"video[{i}]", 256 * 2**i, 8) for i in (1, 2, 3)),
-        Tap("video[4]", 2048),
-        Tap("skeleton[1]", 128, 4),
-        Tap("skeleton[2]", 256, 2),
-        Tap("skeleton[3]", 1024),
-        Tap("skeleton[4]", 512),
+        *(Tap(f"video_tap[{i}]", 256 * 2**i, 8) for i in (1, 2, 3)),
+        Tap("video_tap[4]", 2048),
+        Tap("skeleton_tap[1]", 128, 4),
+        Tap("skeleton_tap[2]", 256, 2),
+        Tap("skeleton_tap[3]", 1024),
+        Tap("skeleton_tap[4]", 512),
     ),
     channels=128,
     length=8,
@@ -88,10 +88,10 @@ EGO_1 = Configuration(
     tuple(
         chain.from_iterable(
             (
-                Tap(f"{stream}[1]", 512, 8),
-                Tap(f"{stream}[2]", 1024, 4),
-                Tap(f"{stream}[3]", 2048, 2),
-                Tap(f"{stream}[4]", 2048),
+                Tap(f"{stream}_tap[1]", 512, 8),
+                Tap(f"{stream}_tap[2]", 1024, 4),
+                Tap(f"{stream}_tap[3]", 2048, 2),
+                Tap(f"{stream}_tap[4]", 2048),
             )
             for stream in ("rgb", "depth")
         )
@@ -108,7 +108,11 @@ EGO_1 = Configuration(
 )
 MM_IMDB_1 = Configuration(
     "MM-IMDB 1",
-    (*(Tap(f"image[{i}]", 512, 16) for i in (1, 2, 3, 4)), Tap("text[1]", 64), Tap("text[2]", 128)),
+    (
+        *(Tap(f"image_tap[{i}]", 512, 16) for i in (1, 2, 3, 4)),
+        Tap("text_tap[1]", 64),
+        Tap("text_tap[2]", 128),
+    ),
     channels=192,
     length=16,
     cells=2,

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from fusegraph.ir.dsl import load
+
+EXAMPLES = Path(__file__).parent.parent / "examples" / "bm_nas"
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 SURE = 40.0  # a logit that makes a softmax one-hot in float32
 
@@ -55,6 +58,15 @@ def test_the_parts_have_as_many_parameters_as_the_release(bm_nas: Any, name: str
     head = 2 * c * length * cells + cells * c * length * configuration.classes
     expected = aligns + cells * cell + head + configuration.classes
     assert size(bm_nas.weight_parameters(network)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("NTU_1", "ntu"), ("EGO_1", "ego_gesture"), ("MM_IMDB_1", "mm_imdb")]
+)
+def test_the_taps_are_the_inputs_of_the_example(bm_nas: Any, name: str, file: str) -> None:
+    space = load(EXAMPLES / f"{file}_release.fuse").graph
+    inputs = [(node["name"], node["type"].shape[1]) for node in space.inputs]
+    assert [(tap.name, tap.channels) for tap in getattr(bm_nas, name).taps] == inputs
 
 
 def test_every_edge_has_two_numbers_and_every_step_one_an_op(bm_nas: Any, small: Any) -> None:
