@@ -19,19 +19,38 @@ A *searcher* is made from a space, its options and a seed, and then lives throug
 Hence resuming is replaying: a new searcher is fed the recorded results, round by round, and goes on
 as if nothing had happened. Randomness is counter-based for the same reason (`randomness`).
 
-Searchers train nothing and write nothing. The driver does that, and tells everyone who watches
+Such searchers train nothing and write nothing. The driver does that, and tells everyone who watches
 (progress bars, the report, a dashboard) by *events*, which are frozen data.
+
+A *gradient-based* searcher is another creature. It learns its decisions together with the weights
+of one supernet, so there is nothing to ask for and nobody else to train it: it owns a loop.
+
+1. Made. As above: it relaxes the space, or raises one FusegraphError that says why it can't.
+2. Begun. `begin(data, settings, state)` builds the supernet on the task's data. Where the file
+   `state` is there, all of it is put back as it was, and the epochs that are done are answered.
+3. Moved on. `epoch()` does one epoch, derives a genotype, and writes `state`, whole or not at all,
+   before it answers. Each epoch is a trial: its genotype, with the supernet's validation score.
+4. Step 3 goes round until `done`; `ending`, `best(k)` and `identity` are as above.
+
+Its state cannot be replayed from scores, so it is kept in a file. Batch order, dropout and learning
+rates are functions of the seed and the epoch's number; so the search ends the same, bit by bit,
+wherever it was killed. `gradient` is its driver: the same store, the same events.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
 from ..ir.genotype import Genotype
+
+if TYPE_CHECKING:
+    from ..tasks.sources import TaskData
+    from ..training.settings import TrainSettings
 
 Array = NDArray[Any]
 
@@ -147,8 +166,8 @@ class WaveEvaluator(Evaluator, Protocol):
         ...
 
 
-class Searcher(Protocol):
-    """The timeline is told at the top of this module."""
+class AnySearcher(Protocol):
+    """What searchers of both sorts have."""
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -170,6 +189,14 @@ class Searcher(Protocol):
         """Why it is done; empty before."""
         ...
 
+    def best(self, count: int) -> list[Scored]:
+        """The best different genotypes so far, best first; of equal scores the earlier trial."""
+        ...
+
+
+class Searcher(AnySearcher, Protocol):
+    """The timeline is told at the top of this module."""
+
     def ask(self) -> Round:
         """The next round. Must not be called when done."""
         ...
@@ -178,8 +205,34 @@ class Searcher(Protocol):
         """Take the results of the round that was asked for last."""
         ...
 
-    def best(self, count: int) -> list[Scored]:
-        """The best different genotypes so far, best first; of equal scores the earlier trial."""
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What an epoch of a gradient-based searcher came to: trial `event.epoch - 1`."""
+
+    genotype: Genotype
+    event: ArchitectureEpoch
+
+
+@runtime_checkable
+class GradientSearcher(AnySearcher, Protocol):
+    """The other timeline is told at the top of this module, too."""
+
+    def begin(
+        self, data: TaskData, settings: TrainSettings, state: Path | None
+    ) -> tuple[Epoch, ...]:
+        """Build the supernet, or put it back as `state` has it; the epochs that are done.
+
+        `settings` say how the weights are trained. Raises FusegraphError E702 where `state` cannot
+        be read, E705 where it is that of another search.
+        """
+        ...
+
+    def epoch(self) -> Epoch:
+        """Do the next epoch. Must not be called when done, or before `begin`.
+
+        Raises FusegraphError E701 where the supernet diverges.
+        """
         ...
 
 
@@ -250,7 +303,8 @@ class ArchitectureEpoch:
     better; `violated` are the space's `require` lines that the genotype fails, and a genotype that
     fails one is never the best. `best`: no earlier epoch scored as high with a genotype that may be
     chosen. Losses are means over the epoch's batches; `learning_rate` is that of its last weight
-    step. `replayed`: it was read from the run folder and not computed now.
+    step. `restored`: it was read from the run folder, where a search was resumed; so an epoch may
+    be told of more than once, always with the same content.
     """
 
     epoch: int
@@ -267,7 +321,7 @@ class ArchitectureEpoch:
     best: bool
     violated: tuple[str, ...]
     seconds: float = field(compare=False)
-    replayed: bool = field(default=False, compare=False)
+    restored: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,10 +60,8 @@ def save_state(
     tensors = {f"now/{name}": value for name, value in module.state_dict().items()}
     tensors |= {f"best/{name}": value for name, value in (state.best or {}).items()}
     if optimiser is not None:
-        for index, values in _slots(optimiser).items():
-            for key, value in values.items():
-                if isinstance(value, Tensor):
-                    tensors[f"optimiser/{index}/{key}"] = value
+        found = optimiser_tensors(optimiser)
+        tensors |= {f"optimiser/{name}": value for name, value in found.items()}
     history = [asdict(event) for event in state.history]
     header = {"holds": "training state", "run": run, "history": history}
     write_container(file, header, tensors)
@@ -95,36 +93,71 @@ def load_state(
         raise FusegraphError(
             Diagnostic(
                 code="E705",
-                message=f"this training cannot go on from here: {_difference(run, header.run)}",
+                message=f"this training cannot go on from here: {difference(run, header.run)}",
                 place=str(file),
                 help="resume with what the training began with, or remove the file to begin anew",
             )
         )
-    module.load_state_dict(_below(tensors, "now/"))
-    if optimiser is not None:
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, value in _below(tensors, "optimiser/").items():
-            index, _, key = name.partition("/")
-            slots.setdefault(int(index), {})[key] = value
-        optimiser.load_state_dict({**optimiser.state_dict(), "state": slots})
-    best = {name: value.clone() for name, value in _below(tensors, "best/").items()}
+    try:
+        module.load_state_dict(below(tensors, "now/"))
+        if optimiser is not None:
+            restore_optimiser(optimiser, below(tensors, "optimiser/"))
+    except (RuntimeError, ValueError) as error:
+        raise damaged(file, error) from None
+    best = {name: value.clone() for name, value in below(tensors, "best/").items()}
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     return TrainingState(history, {name: value.to(device) for name, value in best.items()})
 
 
-def _slots(optimiser: Optimizer) -> dict[int, dict[str, object]]:
-    return cast("dict[int, dict[str, object]]", optimiser.state_dict()["state"])
+def damaged(file: Path, error: Exception) -> FusegraphError:
+    """E702 for a state whose tensors are not those that its header speaks of."""
+    return FusegraphError(
+        Diagnostic(
+            code="E702",
+            message=f"the state of a training is damaged: {str(error).splitlines()[0]}",
+            place=str(file),
+            help="put the file back as it was, or remove it to begin anew",
+        )
+    )
 
 
-def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def optimiser_tensors(optimiser: Optimizer) -> dict[str, Tensor]:
+    """What an optimiser remembers of each parameter, by the parameter's number and by name."""
+    slots = cast("dict[int, dict[str, object]]", optimiser.state_dict()["state"])
+    return {
+        f"{index}/{key}": value
+        for index, values in slots.items()
+        for key, value in values.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def restore_optimiser(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what `optimiser_tensors` gave. Raises ValueError where that cannot be."""
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, _, key = name.partition("/")
+        if not index.isdecimal() or int(index) >= len(parameters):
+            raise ValueError(f"there is no parameter for {name}")
+        shape = parameters[int(index)].shape
+        if value.shape not in (shape, ()):
+            raise ValueError(f"{name} has the shape {list(value.shape)}, not {list(shape)}")
+        slots.setdefault(int(index), {})[key] = value
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": slots})
+
+
+def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with this, by the rest of their names."""
     return {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
 
 
-def _difference(expected: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+def difference(expected: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """Where two descriptions of a run first differ, for people; empty where they do not."""
     for key in expected:
         a, b = expected[key], found.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
-            inner = _difference(cast("dict[str, Any]", a), cast("dict[str, Any]", b))
+            inner = difference(cast("dict[str, Any]", a), cast("dict[str, Any]", b))
             if inner:
                 return f"{key}.{inner}"
         elif a != b:

@@ -1,0 +1,341 @@
+"""BM-NAS's search: weights and architecture of a supernet learn in turn (Algorithm 1).
+
+Yin et al. 2022, "BM-NAS: Bilevel Multimodal Neural Architecture Search", AAAI, section 3.4 and
+appendix A.2; first order, as DARTS (Liu et al. 2019) with xi = 0. Where it departs:
+
+* The supernet's score is measured in a pass of its own, after the last step of the epoch, so that
+  it belongs to the genotype that is derived then. The release adds up the scores of the validation
+  batches while the architecture still moves.
+* The supernet stays as it is: "update the hypernet based on the genotype" (line 11) is read as the
+  next epoch going on from the learnt parameters, as in the release.
+* A genotype that fails a `require` of the space is never the best one.
+* `alternate = "step"` is the default, see `options`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from ...backends.torch.supernet import SupernetModule, lower_supernet
+from ...compiler.discretise import discretise
+from ...compiler.relax import Alpha, Supernet, relax
+from ...compiler.requirements import violations
+from ...compiler.specialise import specialise
+from ...ir.diagnostics import Diagnostic, FusegraphError
+from ...ir.genotype import Genotype
+from ...ir.graph import Graph
+from ...tasks.sources import TaskData
+from ...training.bilevel import Bilevel, EpochLosses
+from ...training.loop import Forward
+from ...training.settings import TrainSettings
+from ...training.steps import Diverged, choose_device, own_randomness
+from ..errors import search_error
+from ..genotypes import genotype_text
+from ..protocol import ArchitectureEpoch, Epoch, Scored
+from ..randomness import derive
+from .entropy import openness
+from .options import BmNasOptions
+from .state import load_state, save_state, shapes_of
+
+DIGITS = 6
+"""Of the weights in events."""
+_SEEDS = 1 << 31
+
+
+class BmNasSearch:
+    """A gradient-based searcher, see `protocol.GradientSearcher`.
+
+    Raises FusegraphError: E506, E507 where the space cannot be relaxed, E813 where it has nothing
+    to search, E802 where a rule of the options fits no decision.
+    """
+
+    def __init__(self, space: Graph, options: BmNasOptions, seed: int) -> None:
+        if not any(len(decision.labels) > 1 for decision in space.decisions.values()):
+            raise search_error(
+                "E813",
+                f"`bm_nas` learns the decisions of a space, and `{space.name}` has none that is "
+                "open",
+                place=space.name,
+                help="open a decision, or train the network by `fusegraph train`",
+            )
+        self._space = space
+        self._options = options
+        self._seed = seed
+        self._supernet = relax(space, options.relaxation)
+        self._check_rules()
+        self._epochs: list[Epoch] = []
+        self._run: _Run | None = None
+
+    # ── what all searchers have ──────────────────────────────────────────────────────────────────
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """See `AnySearcher.identity`."""
+        return {
+            "searcher": "bm_nas",
+            "space": self._space.digest,
+            "options": asdict(self._options),
+            "seed": self._seed,
+        }
+
+    @property
+    def planned(self) -> int:
+        """As many as there are epochs."""
+        return self._options.epochs
+
+    @property
+    def done(self) -> bool:
+        """Whether all epochs are done."""
+        return len(self._epochs) >= self._options.epochs
+
+    @property
+    def ending(self) -> str:
+        """See `AnySearcher.ending`."""
+        return f"{len(self._epochs)} epochs are done" if self.done else ""
+
+    def best(self, count: int) -> list[Scored]:
+        """The different genotypes of the epochs, each with its best score; best first.
+
+        Lines 12 to 14 of Algorithm 1; those that fail a `require` are left out.
+        """
+        found: dict[str, Scored] = {}
+        for epoch in self._epochs:
+            score = epoch.event.valid_score
+            known = found.get(epoch.genotype.digest)
+            if not epoch.event.violated and (known is None or score > known.score):
+                scored = Scored(epoch.genotype, score, epoch.event.epoch - 1)
+                found[epoch.genotype.digest] = scored
+        return sorted(found.values(), key=lambda s: (-s.score, s.trial))[:count]
+
+    # ── the loop ─────────────────────────────────────────────────────────────────────────────────
+
+    def begin(
+        self, data: TaskData, settings: TrainSettings, state: Path | None
+    ) -> tuple[Epoch, ...]:
+        """See `GradientSearcher.begin`.
+
+        Of `settings`, the epochs are the searcher's own, and the schedule is one cosine over the
+        whole search, moved on after every step, unless another one was asked for.
+        """
+        self._run = run = _Run(self._supernet, self._options, self._seed, data, settings, state)
+        self._epochs = [*run.restored(self._space)]
+        return tuple(self._epochs)
+
+    def epoch(self) -> Epoch:
+        """See `GradientSearcher.epoch`."""
+        if self._run is None or self.done:
+            raise ValueError("epoch() comes after begin(), and not when the search is done")
+        started = time.perf_counter()
+        number = len(self._epochs) + 1
+        try:
+            losses, (valid_loss, score), values = self._run.epoch(number)
+        except Diverged as error:
+            raise self._diverged(error) from error
+        genotype = discretise(self._supernet, values, self._options.derive)
+        violated = self._violated(genotype)
+        best = self.best(1)
+        event = ArchitectureEpoch(
+            epoch=number,
+            epochs=self._options.epochs,
+            genotype=genotype_text(self._space, genotype),
+            digest=genotype.digest,
+            weights=self._rounded(values),
+            entropies=self._entropies(values),
+            train_loss=losses.train_loss,
+            arch_loss=losses.arch_loss,
+            valid_loss=valid_loss,
+            valid_score=score,
+            learning_rate=losses.learning_rate,
+            best=not violated and (not best or score > best[0].score),
+            violated=violated,
+            seconds=time.perf_counter() - started,
+        )
+        done = [*self._epochs, Epoch(genotype, event)]
+        self._run.save(done)
+        self._epochs = done
+        return done[-1]
+
+    # ── beneath ──────────────────────────────────────────────────────────────────────────────────
+
+    def _check_rules(self) -> None:
+        keys = list(self._space.decisions)
+        for pattern, _ in self._options.relaxation.rules:
+            if not any(fits(pattern, key) for key in keys):
+                raise search_error(
+                    "E802",
+                    f"the option `rules` of the searcher `bm_nas` has `{pattern}`, which fits no "
+                    f"decision of `{self._space.name}`",
+                    place="searcher bm_nas",
+                    notes=(f"decisions are {', '.join(keys[:8])}",),
+                    help="write a decision's key, its last part, or a pattern such as `*.op`",
+                )
+
+    def _violated(self, genotype: Genotype) -> tuple[str, ...]:
+        if not self._space.requires:
+            return ()
+        network = specialise(self._space, genotype)
+        return tuple([requirement.text for requirement, _, _ in violations(network)])
+
+    def _rounded(self, values: Mapping[str, Alpha]) -> dict[str, tuple[tuple[float, ...], ...]]:
+        return {
+            key: tuple([tuple([round(weight, DIGITS) for weight in slot]) for slot in slots])
+            for key, slots in self._supernet.weights(values).items()
+        }
+
+    def _entropies(self, values: Mapping[str, Alpha]) -> dict[str, float]:
+        return {
+            key: round(openness(self._supernet.relaxed[key].policy, slots), DIGITS)
+            for key, slots in self._supernet.weights(values).items()
+        }
+
+    def _diverged(self, error: Diverged) -> FusegraphError:
+        notes = ["the epochs before it are on record; nothing follows from this one"]
+        if best := self.best(1):
+            notes.append(f"the best so far was epoch {best[0].trial + 1}, with {best[0].score:.4f}")
+        [told] = error.diagnostics
+        return FusegraphError(
+            Diagnostic(
+                code="E701",
+                message=f"the supernet diverged: expected a finite loss, found {error.loss}",
+                place=told.place,
+                notes=tuple(notes),
+                help="lower `learning_rate` of `[search.train]`, or set its `gradient_clip`",
+            )
+        )
+
+
+class _Run:
+    """The supernet on its data, with both optimisers."""
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        options: BmNasOptions,
+        seed: int,
+        data: TaskData,
+        settings: TrainSettings,
+        state: Path | None,
+    ) -> None:
+        self._options = options
+        self._state = state
+        self._supernet = supernet
+        self.settings = _of_the_search(settings, options, seed)
+        device = choose_device(settings.device)
+        module = lower_supernet(supernet, derive(seed, "supernet"), compiled=options.compiled)
+        self.module = module.to(device)
+        names = list(module.parameter_names)
+        self._train, self._valid = [
+            data.source(split, names, batch=settings.batch, device=device)
+            for split in ("train", "valid")
+        ]
+        self._device = device
+        self.bilevel = Bilevel(
+            self.module,
+            module.weight_parameters(),
+            module.architecture_parameters(),
+            self.settings,
+            options.of_architecture,
+            device,
+            kind=data.kind,
+            forward=_forward(names),
+            positive_weight=data.positive_weight() if settings.balance else None,
+        )
+        what = {
+            "settings": self.settings.model_dump(mode="json"),
+            "options": asdict(options),
+            "batches": [len(self._train), len(self._valid)],
+            "space": supernet.space.digest,
+            "tensors": shapes_of(module.state_dict()),
+        }
+        # As the file will hold it: tuples are lists there.
+        self._what: dict[str, Any] = json.loads(json.dumps(what))
+
+    def restored(self, space: Graph) -> tuple[Epoch, ...]:
+        """The epochs that are done, with everything as it was after them."""
+        if self._state is None or not self._state.exists():
+            return ()
+        return load_state(self._state, self._what, space, self.bilevel)
+
+    def save(self, epochs: list[Epoch]) -> None:
+        """Keep all that the next epoch needs."""
+        if self._state is not None:
+            save_state(self._state, self._what, epochs, self.bilevel)
+
+    def epoch(self, number: int) -> tuple[EpochLosses, tuple[float, float], dict[str, Alpha]]:
+        """Losses, validation loss and score, and the architecture after it."""
+        with own_randomness(self._device):
+            losses = self.bilevel.epoch(number, self._train, self._valid, self._options.alternate)
+            validated = self.bilevel.validate(number, self._valid)
+        return losses, validated, architecture_of(self.module, self._supernet)
+
+
+def architecture_of(module: SupernetModule, supernet: Supernet) -> dict[str, Alpha]:
+    """The values of all architecture parameters.
+
+    Those that no output depends on, as of a decision with one candidate, are not in the module.
+    Raises FusegraphError E701 where one is not finite.
+    """
+    known = module.architecture()
+    for key, values in known.items():
+        if not all(map(math.isfinite, _numbers(values))):
+            raise FusegraphError(
+                Diagnostic(
+                    code="E701",
+                    message="the architecture diverged: expected finite parameters, found others",
+                    place=key,
+                    help="lower `arch_learning_rate` of the searcher's options",
+                )
+            )
+    return {
+        key: known[key] if key in known else _zeros(relaxed.shape)
+        for key, relaxed in supernet.architecture.items()
+    }
+
+
+def fits(pattern: str, key: str) -> bool:
+    """Whether a rule's pattern is for the decision with this key, as `Policies.of` has it."""
+    return fnmatchcase(key, pattern) or fnmatchcase(key.rpartition(".")[2], pattern)
+
+
+def _of_the_search(settings: TrainSettings, options: BmNasOptions, seed: int) -> TrainSettings:
+    asked = "schedule" in settings.model_fields_set
+    changes: dict[str, Any] = {
+        "epochs": options.epochs,
+        "schedule": settings.schedule if asked else "cosine",
+        "schedule_step": "batch",
+        "seed": derive(seed, "training") % _SEEDS,
+    }
+    return settings.model_copy(update=changes)
+
+
+def _forward(names: list[str]) -> Forward:
+    """Inputs by position; the output `logits`, or the only one."""
+
+    def forward(module: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+        found: Any = module(*[inputs[name] for name in names])
+        return found["logits"] if isinstance(found, Mapping) else found
+
+    return forward
+
+
+def _zeros(shape: Sequence[int]) -> Alpha:
+    if len(shape) == 1:
+        return (0.0,) * shape[0]
+    return (_zeros(shape[1:]),) * shape[0]
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, tuple):
+        for item in cast("tuple[Any, ...]", value):
+            yield from _numbers(item)
+    else:
+        yield value
