@@ -87,13 +87,15 @@ class RoundSearcher(ABC):
         number: int,
         candidates: Iterable[tuple[Genotype, tuple[SharedLayer, ...]]],
         note: str,
+        *,
+        synchronous: bool = False,
     ) -> Round:
         """A round of these genotypes with what each shares, as the trials that come next."""
         proposals = [
             Proposal(trial, number, genotype, derive(self._seed, "trial", trial), shares)
             for trial, (genotype, shares) in enumerate(candidates, start=self._history.trials)
         ]
-        return Round(number, tuple(proposals), note)
+        return Round(number, tuple(proposals), note, synchronous)
 
     def _prepare(self) -> None:
         """Draw the next round, unless there is one already or nothing is left."""

@@ -230,6 +230,14 @@ def test_a_first_level_that_fails_whole_ends_the_search_and_says_so() -> None:
     assert searcher.best(5) == []
 
 
+@pytest.mark.parametrize(("inheritance", "synchronous"), [("trial", False), ("round", True)])
+def test_candidates_inherit_within_a_round_unless_it_is_told_otherwise(
+    inheritance: str, synchronous: bool
+) -> None:
+    _, rounds = run(inheritance=inheritance)
+    assert {asked.synchronous for asked, _ in rounds} == {synchronous}
+
+
 @pytest.mark.parametrize(
     ("sharing", "expected"),
     [

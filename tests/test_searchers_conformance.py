@@ -48,7 +48,24 @@ class TestMfasInTheReleasesOrder(SearcherConformance):
     }
 
 
+class TestMfasInheritingRoundByRound(SearcherConformance):
+    name = "mfas"
+    options: ClassVar = {
+        "candidates": 4,
+        "iterations": 2,
+        "inheritance": "round",
+        **SMALL_SURROGATE,
+    }
+    exhaustive: ClassVar = {"candidates": 10_000, "iterations": 1, **SMALL_SURROGATE}
+
+
 def test_every_searcher_is_in_the_suite() -> None:
-    suites = (TestRandom, TestRandomAtLengths, TestMfas, TestMfasInTheReleasesOrder)
+    suites = (
+        TestRandom,
+        TestRandomAtLengths,
+        TestMfas,
+        TestMfasInTheReleasesOrder,
+        TestMfasInheritingRoundByRound,
+    )
     assert {suite.name for suite in suites} == set(SEARCHERS)
     assert PROGRESSIVE in TestMfas.spaces

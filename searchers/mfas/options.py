@@ -25,6 +25,9 @@ class MfasOptions:
     sharing: "shape" lets a layer inherit from the last one of the same level and size (paper),
         "variant" asks for the same setting of the decisions in `variants` as well (release: the
         activation), "none" trains every candidate from its own random start.
+    inheritance: "trial" lets a candidate inherit from all that were trained before it (paper);
+        "round" only from those of earlier rounds, so that a round is trained as one program. That
+        is another search than the paper's, and a faster one.
     variants: the decisions that `sharing = "variant"` looks at.
     surrogate_epochs: passes over all that was sampled, at each update of the surrogate (50).
     surrogate_learning_rate: of the surrogate's Adam.
@@ -39,6 +42,7 @@ class MfasOptions:
     end_temperature: float = 0.2
     sigma: float = 4.0
     sharing: Literal["shape", "variant", "none"] = "shape"
+    inheritance: Literal["trial", "round"] = "trial"
     variants: tuple[str, ...] = ("act",)
     surrogate_epochs: int = 50
     surrogate_learning_rate: float = 1e-3

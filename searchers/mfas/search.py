@@ -16,6 +16,10 @@ D4. A candidate that fails is not unfolded and not shown to the surrogate. If a 
 D5. Line 18 resets the temperature at each level; Figure 5 shows one schedule over all steps, as
     the release has it, and that is the default (`cooling="running"`, see `schedule`).
 D6. The surrogate is not fitted after the last step, when nobody asks it any more.
+D7. On wish, `inheritance="round"`: round-synchronous weight sharing. The candidates of a round
+    inherit what stood when it began, and nothing from one another; of those that end with weights
+    for one layer the last in order leaves them to later rounds. The paper hands weights on from
+    each candidate to the next, and that is the default.
 
 The final training of the best five at a larger width is the driver's (`driver.run_finals`).
 """
@@ -107,7 +111,8 @@ class MfasSearch(RoundSearcher):
             return f"`require` rules out every candidate of step {step.number}"
         self._configurations = [configuration for configuration, _ in chosen]
         candidates = [(genotype, self._shares(found)) for found, genotype in chosen]
-        return self._propose(step.number, candidates, note)
+        synchronous = self._options.inheritance == "round"
+        return self._propose(step.number, candidates, note, synchronous=synchronous)
 
     def _first_level(self) -> tuple[list[tuple[Configuration, Genotype]], str]:
         """Line 11: all configurations of one level."""
