@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -21,16 +22,22 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fusegraph.ir.diagnostics import FusegraphError, explain, render
+from fusegraph.tasks.datasets import errors
+from fusegraph.tasks.datasets.opening import open_dataset
+from fusegraph.tasks.datasets.skeleton import read_skeleton
+from fusegraph.tasks.datasets.video import read_video
 from fusegraph.tasks.extract import extract
 from fusegraph.tasks.feature_writer import FeatureWriter
 from fusegraph.tasks.features import open_features
 from fusegraph.tasks.manifest import LabelKind
 from fusegraph.tasks.sources import check_fits, open_data
 from fusegraph.tasks.task_file import load_task
+from fusegraph.tasks.weights import load_weights
 from fusegraph.training.checkpoints import CheckpointHeader, load_checkpoint, save_checkpoint
 from fusegraph.training.loop import Diverged, choose_device, fit
 from fusegraph.training.settings import TrainSettings
 from fusegraph.training.tensors import TensorBatches, tensor_batches
+from published_files import bodies, skeleton_text, write_mm_imdb
 from repository import ROOT
 
 GOLDEN = ROOT / "tests" / "golden" / "tasks"
@@ -154,6 +161,47 @@ def _other_checkpoint() -> None:
     load_checkpoint("best.safetensors", network_digest="cc33")
 
 
+def _no_library() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(errors, "import_module", _not_installed)
+        open_dataset("mm_imdb", "multimodal_imdb.hdf5")
+
+
+def _not_installed(name: str) -> None:
+    raise ModuleNotFoundError(f"No module named {name!r}")
+
+
+def _packed() -> None:
+    Path("ntu_rgbd.zip").touch()
+    open_dataset("ntu", "ntu_rgbd.zip")
+
+
+def _cut_skeleton() -> None:
+    file = Path("S001C001P001R001A001.skeleton")
+    file.write_text("".join(skeleton_text(bodies(1)).splitlines(keepends=True)[:28]))
+    read_skeleton(file)
+
+
+def _no_video() -> None:
+    file = Path("S001C001P001R001A001_rgb.avi")
+    file.write_bytes(b"not a video!")
+    read_video(file, 8, 256)
+
+
+def _renamed() -> None:
+    file = Path("multimodal_imdb.hdf5")
+    write_mm_imdb(file, {"train": 2, "valid": 1, "test": 1})
+    with h5py.File(file, "a") as made:
+        del made["imdb_ids"]
+        made.move("features", "text")
+    open_dataset("mm_imdb", file)
+
+
+def _other_weights() -> None:
+    save_file(nn.Linear(4, 4).state_dict(), "other.safetensors")
+    load_weights(_Backbone(), "other.safetensors", "layer1")
+
+
 CASES: dict[str, Callable[[], Any]] = {
     "E601": lambda: _task("[task\n" + HEAD[7:]),
     "E602": lambda: _task(HEAD + DATA + "[search]\nbugdet = 60\n"),
@@ -175,6 +223,13 @@ CASES: dict[str, Callable[[], Any]] = {
     "E620": _writer,
     "E621": lambda: _extract("layr1", "image[1]"),
     "E622": lambda: _extract("lstm", "text[1]"),
+    "E640": lambda: open_dataset("ntu", ".", {"trian": "1,4,8"}),
+    "E641": _no_library,
+    "E642": _packed,
+    "E643": _cut_skeleton,
+    "E644": _no_video,
+    "E645": _renamed,
+    "E646": _other_weights,
     "E701": _diverged,
     "E702": _foreign_checkpoint,
     "E703": _other_checkpoint,
@@ -224,7 +279,7 @@ def test_the_message_that_a_page_shows_is_the_one_that_is_printed(code: str) -> 
 def test_every_code_of_tasks_and_training_has_a_golden_file() -> None:
     used: set[str] = set()
     for folder in ("tasks", "training"):
-        for file in (ROOT / folder).glob("*.py"):
+        for file in (ROOT / folder).rglob("*.py"):
             used |= set(re.findall(r'"(E\d{3})"', file.read_text(encoding="utf-8")))
     assert used == CASES.keys() == {file.stem for file in GOLDEN.glob("*.txt")}
 

@@ -134,8 +134,8 @@ def open_ego_gesture(root: Path, settings: EgoGestureSettings) -> Dataset:
             else:
                 splits[split].append(Gesture(where, subject, group, *row))
     notes = {
-        f"{blank} rows of label files that name no frames are left out": blank,
-        f"{others} label files of subjects that are in no split are left out": others,
+        f"left out: {blank} rows of label files, which name no frames": blank,
+        f"left out: {others} label files, of a subject that is in no split": others,
     }
     return Dataset(
         "ego_gesture",

@@ -88,14 +88,14 @@ def open_mm_imdb(root: Path, settings: MmImdbSettings) -> Dataset:
         start += count
     kind = LabelKind(kind="multi", classes=genres, names=_names(data["genres"], genres))
     left = films - start
-    notes = (f"{left} films after the last split are left out",) if left else ()
+    notes = (f"left out: {left} films after the last split",) if left else ()
     return Dataset("mm_imdb", kind, splits, notes)
 
 
 def _films(file: Path, data: Any, settings: MmImdbSettings) -> int:
     """How many there are, once all that is wanted is there in shapes that fit."""
     axes = {"images": 4, "features": 2, "genres": 2}
-    for key in (*(KEYS[name] for name in settings.inputs), "genres"):
+    for key in ("genres", *(KEYS[name] for name in settings.inputs)):
         if key not in data:
             raise _wrong(file, f"expected a data set `{key}`, found {sorted(data)}")
         shape = [int(size) for size in getattr(data[key], "shape", ())]
@@ -103,8 +103,7 @@ def _films(file: Path, data: Any, settings: MmImdbSettings) -> int:
             wanted = {"images": "[films, 3, height, width]", "features": "[films, numbers]"}
             raise _wrong(
                 file,
-                f"expected `{key}` of shape {wanted.get(key, '[films, genres]')}, "
-                f"found {shape}",
+                f"expected `{key}` of shape {wanted.get(key, '[films, genres]')}, found {shape}",
             )
         if shape[0] != data["genres"].shape[0]:
             raise _wrong(

@@ -105,9 +105,9 @@ def open_ntu(root: Path, settings: NtuSettings) -> Dataset:
     for sample in samples:
         split = split_of.get(sample.subject)
         if sample.action > CLASSES:
-            left[f"of actions above {CLASSES}"] += 1
+            left[f"of an action above {CLASSES}"] += 1
         elif split is None:
-            left["of subjects that are in no split"] += 1
+            left["of a subject that is in no split"] += 1
         elif sample.name in missing:
             left["on the list of missing skeletons"] += 1
         else:
@@ -116,7 +116,7 @@ def open_ntu(root: Path, settings: NtuSettings) -> Dataset:
         "ntu",
         LabelKind(kind="single", classes=CLASSES),
         {split: NtuSplit(tuple(found), settings) for split, found in splits.items()},
-        tuple(f"{count} samples {why} are left out" for why, count in sorted(left.items())),
+        tuple(f"left out: {count} {why}" for why, count in sorted(left.items())),
     )
 
 

@@ -129,7 +129,7 @@ def read_settings(settings: type[S], options: Mapping[str, object]) -> S:
             [
                 Diagnostic(
                     code="E640",
-                    message=f"option {problem.message}"
+                    message=f"unknown option `{problem.unknown}`"
                     if problem.unknown
                     else f"option `{problem.path}`: {problem.message}",
                     place=f"--option {problem.path}" if problem.path else "--option",
