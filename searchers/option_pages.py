@@ -21,8 +21,18 @@ def _mfas() -> type[Any]:
     return MfasOptions
 
 
-OPTIONS: Mapping[str, Callable[[], type[Any]]] = {"random": _random, "mfas": _mfas}
-"""The options' class of each searcher; a function, since MFAS's needs torch."""
+def _bm_nas() -> type[Any]:
+    from .bm_nas.options import BmNasOptions
+
+    return BmNasOptions
+
+
+OPTIONS: Mapping[str, Callable[[], type[Any]]] = {
+    "random": _random,
+    "mfas": _mfas,
+    "bm_nas": _bm_nas,
+}
+"""The options' class of each searcher; a function, since some need torch."""
 
 
 def option_page(searcher: str) -> str:
@@ -64,10 +74,12 @@ def _values(hint: Any) -> str:
         return ", ".join(f'`"{value}"`' for value in get_args(hint))
     if get_origin(hint) is tuple:
         return f"list of {_values(get_args(hint)[0])}"
-    return {int: "integer", float: "number", str: "text"}[hint]
+    return {int: "integer", float: "number", str: "text", bool: "`true`, `false`"}[hint]
 
 
 def _toml(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
     return f'"{value}"' if isinstance(value, str) else str(value)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, overload
 
 from ..ir.graph import Graph
 from ..ir.support.names import nearest
 from .errors import search_error
 from .options import read_options
-from .protocol import Searcher
+from .protocol import GradientSearcher, Searcher
 from .random_search import RandomOptions, RandomSearch
 from .random_search import within_budget as random_within_budget
 
@@ -23,7 +23,7 @@ class Registered:
     raises E812 where no options do. None: a budget says nothing to it, and is not looked at.
     """
 
-    make: Callable[[Graph, Mapping[str, Any], int], Searcher]
+    make: Callable[[Graph, Mapping[str, Any], int], Searcher | GradientSearcher]
     within_budget: Callable[[Graph, Mapping[str, Any], int], Mapping[str, Any]] | None = None
 
 
@@ -40,6 +40,21 @@ def _mfas_within_budget(space: Graph, options: Mapping[str, Any], budget: int) -
     return within_budget(space, options, budget)
 
 
+def _bm_nas(space: Graph, options: Mapping[str, Any], seed: int) -> GradientSearcher:
+    from .bm_nas.options import BmNasOptions
+    from .bm_nas.search import BmNasSearch
+
+    return BmNasSearch(space, read_options(BmNasOptions, options, "bm_nas"), seed)
+
+
+def _bm_nas_within_budget(
+    space: Graph, options: Mapping[str, Any], budget: int
+) -> Mapping[str, Any]:
+    from .bm_nas.options import within_budget
+
+    return within_budget(space, options, budget)
+
+
 def _random(space: Graph, options: Mapping[str, Any], seed: int) -> Searcher:
     return RandomSearch(space, read_options(RandomOptions, options, "random"), seed)
 
@@ -47,7 +62,41 @@ def _random(space: Graph, options: Mapping[str, Any], seed: int) -> Searcher:
 SEARCHERS: Mapping[str, Registered] = {
     "random": Registered(_random, random_within_budget),
     "mfas": Registered(_mfas, _mfas_within_budget),
+    "bm_nas": Registered(_bm_nas, _bm_nas_within_budget),
 }
+
+
+@overload
+def make_searcher(
+    name: Literal["random", "mfas"],
+    space: Graph,
+    options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    *,
+    budget: int | None = None,
+) -> Searcher: ...
+
+
+@overload
+def make_searcher(
+    name: Literal["bm_nas"],
+    space: Graph,
+    options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    *,
+    budget: int | None = None,
+) -> GradientSearcher: ...
+
+
+@overload
+def make_searcher(
+    name: str,
+    space: Graph,
+    options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    *,
+    budget: int | None = None,
+) -> Searcher | GradientSearcher: ...
 
 
 def make_searcher(
@@ -57,11 +106,12 @@ def make_searcher(
     seed: int = 0,
     *,
     budget: int | None = None,
-) -> Searcher:
+) -> Searcher | GradientSearcher:
     """The searcher of this name for a space, with its options made to fit a budget of trials.
 
-    Raises FusegraphError: E801 for an unknown name, E802 for an option it does not have, E803 or
-    E804 for a space that it cannot handle, E812 for a budget that is too small for it.
+    A budget of trials are epochs for a gradient-based searcher. Raises FusegraphError: E801 for an
+    unknown name, E802 for an option it does not have, E803, E804, E813, E506 or E507 for a space
+    that it cannot handle, E812 for a budget that is too small for it.
     """
     found = SEARCHERS.get(name)
     if found is None:

@@ -38,6 +38,7 @@ from fusegraph.ir.graph import Graph
 from fusegraph.searchers.driver import Outcome, run_search
 from fusegraph.searchers.protocol import (
     Evaluation,
+    GradientSearcher,
     Inherited,
     Proposal,
     Searcher,
@@ -208,7 +209,9 @@ class SearcherConformance:
     without_duplicates: ClassVar[bool] = False
 
     def make(self, text: str, seed: int = 0, options: Mapping[str, Any] | None = None) -> Searcher:
-        return make_searcher(self.name, space_of(text), options or self.options, seed)
+        made = make_searcher(self.name, space_of(text), options or self.options, seed)
+        assert not isinstance(made, GradientSearcher)
+        return made
 
     @pytest.fixture(params=range(2))
     def text(self, request: pytest.FixtureRequest) -> str:

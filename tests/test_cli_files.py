@@ -11,6 +11,7 @@ import pytest
 from cli_calls import SPACE, call, good
 from fusegraph.cli import check as check_module
 from fusegraph.ir.diagnostics import codes
+from fusegraph.searchers.bm_nas.options import BmNasOptions
 from fusegraph.searchers.mfas.options import MfasOptions
 from fusegraph.searchers.option_pages import OPTIONS
 from fusegraph.searchers.random_search import RandomOptions
@@ -240,10 +241,14 @@ def test_a_file_of_another_kind_is_told(task: Path, words: tuple[str, str], said
     assert said in answer.err
 
 
-@pytest.mark.parametrize("searcher", ["mfas", "random"])
-def test_explain_lists_every_option_of_a_searcher_with_its_default(searcher: str) -> None:
+@pytest.mark.parametrize(
+    ("searcher", "kind"),
+    [("mfas", MfasOptions), ("random", RandomOptions), ("bm_nas", BmNasOptions)],
+)
+def test_explain_lists_every_option_of_a_searcher_with_its_default(
+    searcher: str, kind: type[MfasOptions] | type[RandomOptions] | type[BmNasOptions]
+) -> None:
     page = good("explain", searcher)
-    kind = MfasOptions if searcher == "mfas" else RandomOptions
     for field in fields(kind):
         (row,) = [line for line in page.splitlines() if line.startswith(f"| `{field.name}` |")]
         assert row.count("|") == 5

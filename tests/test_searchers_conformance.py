@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from fusegraph.searchers.registry import SEARCHERS
+from gradient_conformance import GradientConformance
 from searcher_conformance import FLAT, LIMITED, PROGRESSIVE, SearcherConformance
 
 SMALL_SURROGATE = {"surrogate_hidden": 6, "surrogate_epochs": 3}
@@ -59,6 +60,16 @@ class TestMfasInheritingRoundByRound(SearcherConformance):
     exhaustive: ClassVar = {"candidates": 10_000, "iterations": 1, **SMALL_SURROGATE}
 
 
+class TestBmNas(GradientConformance):
+    name = "bm_nas"
+    options: ClassVar = {"epochs": 3, "arch_learning_rate": 0.03}
+
+
+class TestDarts(GradientConformance):
+    name = "bm_nas"
+    options: ClassVar = {"epochs": 2, "policies": "darts", "derive": "argmax", "alternate": "epoch"}
+
+
 def test_every_searcher_is_in_the_suite() -> None:
     suites = (
         TestRandom,
@@ -67,5 +78,6 @@ def test_every_searcher_is_in_the_suite() -> None:
         TestMfasInTheReleasesOrder,
         TestMfasInheritingRoundByRound,
     )
-    assert {suite.name for suite in suites} == set(SEARCHERS)
+    by_gradients = {suite.name for suite in (TestBmNas, TestDarts)}
+    assert {suite.name for suite in suites} | by_gradients == set(SEARCHERS)
     assert PROGRESSIVE in TestMfas.spaces

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -47,7 +47,9 @@ class Loss:
         return Evaluation(-1.25)
 
 
-def _search(seed: int = 0, name: str = "random", evaluator: Any = None) -> TrialStore:
+def _search(
+    seed: int = 0, name: Literal["random", "mfas"] = "random", evaluator: Any = None
+) -> TrialStore:
     space, store = space_of(PROGRESSIVE), TrialStore.open(FOLDER)
     options = {"trials": 4} if name == "random" else {"surrogate_epochs": 1}
     searcher = make_searcher(name, space, options, seed)

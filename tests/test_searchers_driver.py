@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -64,7 +65,10 @@ class Raising:
 
 
 def search(
-    folder: Path, evaluator: Evaluator, events: list[Event] | None = None, name: str = "random"
+    folder: Path,
+    evaluator: Evaluator,
+    events: list[Event] | None = None,
+    name: Literal["random", "mfas"] = "random",
 ) -> Outcome:
     space = space_of(PROGRESSIVE)
     options = MFAS if name == "mfas" else {"trials": 5, "batch": 2}
