@@ -40,7 +40,7 @@ def extract(
     folder: str | Path,
     labels: LabelKind,
     *,
-    pool: Pool | None = mean_pool,
+    pool: Pool | Mapping[str, Pool | None] | None = mean_pool,
     device: str | torch.device = "cpu",
     source: str = "",
     replace: bool = False,
@@ -57,7 +57,8 @@ def extract(
         splits: split name -> its batches, in the order in which they are to be kept.
         folder: where the feature folder will be.
         labels: what is predicted.
-        pool: what is kept of a map, as in `pooling`; None keeps all of it.
+        pool: what is kept of a map, as in `pooling`; None keeps all of it. Given by tap, one part
+            may be tapped more than once; taps that are not named are kept whole.
         device: where the module runs.
         source: a note for the manifest.
         replace: whether an older folder of this name is replaced.
@@ -69,6 +70,7 @@ def extract(
             E618 for labels and values that nobody could train on.
     """
     parts = _find(module, taps)
+    pools = pool if isinstance(pool, Mapping) else dict.fromkeys(taps, pool)
     module.to(device).eval()
     caught: dict[str, list[object]] = {tap: [] for tap in taps}
     with ExitStack() as stack:
@@ -83,7 +85,8 @@ def extract(
                     values.clear()
                 module({name: value.to(device) for name, value in batch.inputs.items()})
                 features = {
-                    tap: _feature(tap, taps[tap], values, pool) for tap, values in caught.items()
+                    tap: _feature(tap, taps[tap], values, pools.get(tap))
+                    for tap, values in caught.items()
                 }
                 writer.add(
                     split,

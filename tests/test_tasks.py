@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from fusegraph.tasks.feature_writer import FeatureWriter
 from fusegraph.tasks.features import open_features
 from fusegraph.tasks.key_table import key_table
 from fusegraph.tasks.manifest import LabelKind
-from fusegraph.tasks.pooling import mean_pool
+from fusegraph.tasks.pooling import grid_pool, mean_pool
 from fusegraph.tasks.schema import TaskSettings
 from fusegraph.tasks.sources import open_data
 from fusegraph.tasks.task_file import load_task
@@ -356,6 +357,14 @@ def test_extracted_taps_are_what_the_parts_answer(tmp_path: Path) -> None:
 def test_unpooled_taps_keep_their_shape(tmp_path: Path) -> None:
     folder = extract(Backbone(), {"x": "stem"}, _splits(), tmp_path / "f", LABELS, pool=None)
     assert folder.manifest.taps["x"].shape == (4, 4, 4)
+
+
+def test_one_part_may_be_tapped_twice_and_pooled_in_two_ways(tmp_path: Path) -> None:
+    taps = {"image[1]": "stem", "image_map[1]": "stem", "logits": ""}
+    pools = {"image[1]": mean_pool, "image_map[1]": partial(grid_pool, length=4)}
+    folder = extract(Backbone(), taps, _splits(), tmp_path / "f", LABELS, pool=pools)
+    shapes = {tap: found.shape for tap, found in folder.manifest.taps.items()}
+    assert shapes == {"image[1]": (4,), "image_map[1]": (4, 2, 2), "logits": (3,)}
 
 
 def test_pooling_leaves_linear_taps_as_they_are() -> None:

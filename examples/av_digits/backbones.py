@@ -3,9 +3,11 @@
     python examples/av_digits/backbones.py FOLDER [--pairing sum] [--seed 1]
 
 The image network has three convolutions (8, 16, 32 channels), the audio network five (8 ... 128).
-Each learns its own modality's digit; then they are frozen, and each convolution becomes a tap,
-`image[1..3]` and `audio[1..5]`, pooled to one number a channel. `image_logits` and `audio_logits`
-are cached beside them, so that late fusion can be computed without running anything again.
+Each learns its own modality's digit; then they are frozen, and each convolution becomes two taps:
+`image[1..3]` and `audio[1..5]`, pooled to one number a channel as in MFAS, and `image_map[1..3]`
+and `audio_map[1..5]`, the maxima over a grid of 2 x 2 as BM-NAS takes images. `image_logits` and
+`audio_logits` are cached beside them, so that late fusion can be computed without running anything
+again.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import argparse
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -24,6 +27,7 @@ from torch import Generator, Tensor, nn
 from fusegraph.tasks.extract import Extracted, extract
 from fusegraph.tasks.features import FeatureFolder
 from fusegraph.tasks.manifest import LabelKind
+from fusegraph.tasks.pooling import grid_pool, mean_pool
 from fusegraph.training.batches import Batch
 from fusegraph.training.events import EpochEnded, TrainingEvent
 from fusegraph.training.loop import fit
@@ -91,12 +95,14 @@ class Backbones(nn.Module):
         return self.image(inputs), self.audio(inputs)
 
 
+_BLOCKS = [(modality, n) for modality, widths in WIDTHS.items() for n in range(1, len(widths) + 1)]
 TAPS = {
-    **{f"image[{n}]": f"image.blocks.{n - 1}" for n in range(1, 4)},
-    **{f"audio[{n}]": f"audio.blocks.{n - 1}" for n in range(1, 6)},
+    **{f"{modality}[{n}]": f"{modality}.blocks.{n - 1}" for modality, n in _BLOCKS},
+    **{f"{modality}_map[{n}]": f"{modality}.blocks.{n - 1}" for modality, n in _BLOCKS},
     "image_logits": "image",
     "audio_logits": "audio",
 }
+POOLS = {tap: partial(grid_pool, length=4) if "_map" in tap else mean_pool for tap in TAPS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +229,7 @@ def build_features(
         folder,
         LabelKind(kind="single", classes=10, names=DIGITS),
         source=f"av_digits, pairing {pairing}, seed {seed}",
+        pool=POOLS,
         replace=replace,
         on_batch=progress,
     )
