@@ -105,7 +105,7 @@ def extract(
     taps = pairs(tap, "--tap")
     splits = split or ["train", "valid", "test"]
     pooled = _pooling(pool)
-    _check_source(data, dataset, root, classes)
+    _check_source(data, dataset, root, option, classes, names)
     from ..tasks.extract import extract as extract_taps
     from ..tasks.hooks import load_hook
     from ..tasks.weights import load_weights
@@ -171,16 +171,24 @@ def extract(
 
 
 def _check_source(
-    data: str | None, dataset: str | None, root: Path | None, classes: int | None
+    data: str | None,
+    dataset: str | None,
+    root: Path | None,
+    option: list[str] | None,
+    classes: int | None,
+    names: str,
 ) -> None:
+    """Raises typer.BadParameter where options do not go together."""
     if (data is None) == (dataset is None):
         raise typer.BadParameter("give one of --data and --dataset", param_hint="'--data'")
     if dataset is not None and root is None:
         raise typer.BadParameter("--dataset needs the folder of its files", param_hint="'--root'")
+    if dataset is not None and (classes is not None or names):
+        raise typer.BadParameter("a data set knows its classes", param_hint="'--classes'")
     if data is not None and classes is None:
         raise typer.BadParameter("--data needs the number of classes", param_hint="'--classes'")
-    if dataset is not None and classes is not None:
-        raise typer.BadParameter("a data set knows its classes", param_hint="'--classes'")
+    if data is not None and (root is not None or option):
+        raise typer.BadParameter("--root and --option are for --dataset", param_hint="'--data'")
 
 
 def _kind(labels: Literal["single", "multi"], classes: int, names: str) -> LabelKind:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
 import pytest
+import sklearn.metrics
+import torch
 
 from fusegraph.ir.diagnostics import Diagnostic, FusegraphError
 from fusegraph.tasks.datasets.mm_imdb import PUBLISHED
 from fusegraph.tasks.datasets.opening import open_dataset
 from fusegraph.tasks.datasets.samples import Example
+from fusegraph.training import metrics
 from published_files import write_mm_imdb
 
 COUNTS = {"train": 6, "valid": 3, "test": 4}
@@ -119,3 +122,24 @@ def test_a_file_that_is_missing_foreign_or_cut_off_is_told(file: Path, tmp_path:
     assert _finding(lambda: open_dataset("mm_imdb", file)).code == "E645"
     file.write_bytes(whole[: len(whole) // 2])
     assert _finding(lambda: open_dataset("mm_imdb", file)).code == "E645"
+
+
+@pytest.mark.parametrize("metric", ["weighted_f1", "macro_f1"])
+def test_the_papers_scores_equal_scikit_learns_on_23_unbalanced_genres(
+    metric: Literal["weighted_f1", "macro_f1"],
+) -> None:
+    rng = np.random.default_rng(1)
+    share = np.append(np.geomspace(0.5, 0.01, 21), [0.0, 0.0])
+    truth = (rng.random((400, 23)) < share).astype(np.int64)
+    logits = rng.normal(size=(400, 23)) + 3.0 * truth - 1.5
+    logits[:, 22] = -1.0  # a genre that is neither there nor predicted
+    score = metrics.score_function(metric, "multi")
+    found = score(torch.from_numpy(logits), torch.from_numpy(truth))
+    chosen = (logits > 0).astype(np.int64)
+    expected = sklearn.metrics.f1_score(
+        truth,
+        chosen,
+        average="weighted" if metric == "weighted_f1" else "macro",
+        zero_division=0.0,  # pyright: ignore[reportArgumentType]
+    )
+    assert found == pytest.approx(float(expected), abs=1e-6)
