@@ -21,7 +21,7 @@ def explain(
     """Explain an error, an op, the keys of a task file, or a searcher's options.
 
     `ops` lists the ops, `std` the composites of the standard library, `codes` the errors. `task`
-    shows every key of a task file, `mfas` and `random` every option of a searcher.
+    shows every key of a task file, `mfas`, `random` and `bm_nas` every option of a searcher.
 
     \b
     Example:

@@ -36,6 +36,7 @@ class Watcher:
         self._done = 0
         self._replayed = 0
         self._best: float | None = None
+        self._about = ""
         self._said = time.monotonic()
 
     def __enter__(self) -> Watcher:
@@ -83,10 +84,11 @@ class Watcher:
 
     def _StageStarted(self, event: Any) -> None:  # noqa: N802 - named after the event
         self._stage, self._total, self._done = event.stage, event.trials, 0
-        self._replayed, self._best = 0, None
+        self._replayed, self._best, self._about = 0, None, ""
         note = f" ({event.note})" if event.note else ""
         if event.trials:
-            note += f", {plural(event.trials, 'network')} at most" if event.trials > 1 else ""
+            many = plural(event.trials, event.trial)
+            note += f", {many} at most" if event.trials > 1 else ""
             if self._bars is not None:
                 self._task = self._bars.add_task(TITLES[event.stage], total=event.trials, note="")
         self._line(f"{TITLES[event.stage]}{note}", always=self._bars is None)
@@ -113,6 +115,16 @@ class Watcher:
         if not event.replayed:
             self._line(f"trial {event.proposal.trial} failed: {event.reason}", always=True)
 
+    def _ArchitectureEpoch(self, event: Any) -> None:  # noqa: N802
+        self._about = (
+            f"losses {event.train_loss:.3f} and {event.arch_loss:.3f}, "
+            f"open {sum(event.entropies.values()) / len(event.entropies):.2f}, "
+        )
+        told = f"epoch {event.epoch} of {event.epochs}: {self._about}score {event.valid_score:.4f}"
+        if event.violated:
+            told += f"; its genotype fails {' and '.join(event.violated)}"
+        self._line(told, always=self._bars is None and not event.restored)
+
     def _EpochEnded(self, event: Any) -> None:  # noqa: N802
         note = f"epoch {event.epoch} of {event.epochs}, {event.score:.4f}"
         if self._bars is not None and self._task is not None:
@@ -133,7 +145,7 @@ class Watcher:
         self._done += 1
         self._replayed += bool(event.replayed)
         if self._bars is not None and self._task is not None:
-            note = "" if self._best is None else f"best {self._best:.4f}"
+            note = self._about + ("" if self._best is None else f"best {self._best:.4f}")
             self._bars.update(self._task, completed=self._done, note=note)
 
     def _line(self, text: str, *, always: bool) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from .guard import Interrupted
 from .options import AllowHook, AsJson, Quiet, TaskFile
-from .output import grouped, print_error, print_json, say
+from .output import grouped, plural, print_error, print_json, say
 
 if TYPE_CHECKING:
     from ..tasks.task_file import Task
@@ -25,10 +25,10 @@ def search(
         bool, typer.Option("--resume", help="Go on with the run that is in the folder.")
     ] = False,
     searcher: Annotated[
-        str | None, typer.Option("--searcher", help="Instead of the task's: mfas, random.")
+        str | None, typer.Option("--searcher", help="Instead of the task's: mfas, random, bm_nas.")
     ] = None,
     budget: Annotated[
-        int | None, typer.Option("--budget", min=1, help="At most so many networks are tried.")
+        int | None, typer.Option("--budget", min=1, help="So many networks at most, or epochs.")
     ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, max=2**31 - 1, help="Instead of the task's.")
@@ -60,6 +60,7 @@ def search(
     and `export`. With --dry-run: `space`, `genotypes`, `searcher`, `trials`, `samples`, `run`.
     """
     from ..pipeline.search import search_task, with_search
+    from ..searchers.registry import trial_of
     from ..tasks.task_file import load_task
 
     changed = with_search(load_task(task), searcher=searcher, budget=budget, seed=seed)
@@ -94,7 +95,8 @@ def search(
         print_json({**found.results, "run": str(found.folder.path)})
         return
     results = found.results
-    say(f"{grouped(results['trials'])} networks tried, {results['failed']} failed")
+    tried = plural(results["trials"], trial_of(results["searcher"]))
+    say(f"{tried} tried, {results['failed']} failed")
     tell_network(results, found.folder.path)
 
 
@@ -120,6 +122,7 @@ def _plan(task: Task, folder: Path, allow_hook: bool, as_json: bool) -> None:
     from ..compiler.count import count
     from ..pipeline.search import searcher_of
     from ..pipeline.tasks import prepare
+    from ..searchers.registry import trial_of
 
     prepared = prepare(task, allow_hooks=allow_hook)
     planned = searcher_of(prepared).planned
@@ -140,7 +143,7 @@ def _plan(task: Task, folder: Path, allow_hook: bool, as_json: bool) -> None:
         )
         return
     say(f"space     {space.name}, {grouped(counted.genotypes)} genotypes")
-    say(f"searcher  {name}, at most {grouped(planned)} networks")
+    say(f"searcher  {name}, at most {plural(planned, trial_of(name))}")
     if samples:
         say("samples   " + ", ".join(f"{split} {number}" for split, number in samples.items()))
     say(f"run       {folder}, nothing was written")

@@ -23,11 +23,15 @@ Stage = Literal["search", "final", "train", "test", "export"]
 
 @dataclass(frozen=True, slots=True)
 class StageStarted:
-    """A part of the run begins; `trials` is how many trainings it has at most."""
+    """A part of the run begins; `trials` is how many trainings it has at most, or epochs.
+
+    `trial` is what one of them is to people.
+    """
 
     stage: Stage
     trials: int = 0
     note: str = ""
+    trial: str = "network"
 
 
 RunEvent = Event | TrainingEvent | StageStarted

@@ -70,6 +70,11 @@ class RunFolder:
         """What is done to raw features before they are inputs, as JSON."""
         return self.path / "preprocessing.json"
 
+    @property
+    def supernet(self) -> Path:
+        """The state of a search over a supernet after its last epoch."""
+        return self.path / "supernet.safetensors"
+
     def state(self, name: str) -> Path:
         """Where an unfinished training keeps its state."""
         return self.path / "states" / f"{name}.safetensors"

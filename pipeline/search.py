@@ -14,15 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..compiler.pipeline import network as network_of
 from ..ir.diagnostics import Diagnostic, FusegraphError
 from ..ir.dsl import format_genotype
+from ..ir.genotype import Genotype
 from ..searchers.driver import Outcome, run_finals, run_search
-from ..searchers.protocol import Scored, Searcher
-from ..searchers.registry import make_searcher
+from ..searchers.gradient import run_gradient_search
+from ..searchers.protocol import GradientSearcher, Scored, Searcher, owns_a_loop
+from ..searchers.registry import make_searcher, trial_of
 from ..searchers.store import TrialStore
 from ..tasks.placing import at_key
 from ..tasks.task_file import Task
-from .evaluate import TaskEvaluator
+from .evaluate import TaskEvaluator, figures
 from .events import EventLog, OnRunEvent, RunEvent, StageStarted, ignore
 from .export import export_best
 from .files import write_file
@@ -71,16 +74,17 @@ def with_search(
     return Task(task.file, task.settings.model_copy(update={"search": search}), keys)
 
 
-def searcher_of(prepared: Prepared) -> Searcher:
+def searcher_of(prepared: Prepared) -> Searcher | GradientSearcher:
     """The searcher that the task names, for its space and within its budget.
 
-    Raises FusegraphError: E801-E804, E810 where MFAS is to score by a loss, and E812 for a budget
-    that is too small for the searcher; at the key of the task file that is wrong.
+    Raises FusegraphError: E801-E804, E810 where MFAS is to score by a loss, E812 for a budget that
+    is too small for the searcher, E813 where nothing is open; at the key of the task file that is
+    wrong. And E506, E507 where a space cannot be relaxed.
     """
     try:
         return _searcher_of(prepared)
     except FusegraphError as error:
-        codes = ("E801", "E802", "E810", "E812")
+        codes = ("E801", "E802", "E810", "E812", "E813")
         raise at_key(error, prepared.task, _key_of, *codes) from None
 
 
@@ -89,11 +93,11 @@ def _key_of(found: Diagnostic) -> str:
     if found.code == "E802":
         option = re.search(r"option `([^`]+)`", found.message)
         return f"search.options.{option[1]}" if option else "search.options"
-    keys = {"E801": "search.searcher", "E810": "search.train.metric", "E812": "search.budget"}
-    return keys[found.code]
+    keys = {"E810": "search.train.metric", "E812": "search.budget", "E813": "task.space"}
+    return keys.get(found.code, "search.searcher")
 
 
-def _searcher_of(prepared: Prepared) -> Searcher:
+def _searcher_of(prepared: Prepared) -> Searcher | GradientSearcher:
     section = prepared.task.settings.search
     if section.searcher == "mfas" and section.train.metric == "loss":
         raise problem(
@@ -141,25 +145,62 @@ def search_task(
             log(event)
             on_event(event)
 
-        tell(StageStarted("search", searcher.planned, task.settings.search.searcher))
-        evaluator = TaskEvaluator(prepared.searched, prepared.data, task.settings.search.train)
-        outcome = run_search(prepared.searched.graph, searcher, evaluator, store, tell)
+        name = task.settings.search.searcher
+        tell(StageStarted("search", searcher.planned, name, trial_of(name)))
+        outcome = _searched(prepared, searcher, folder, store, tell)
         if outcome.interrupted:
             raise KeyboardInterrupt
         if not outcome.best:
-            raise problem(
-                "E636",
-                f"none of {outcome.trials} candidates could be trained",
-                folder.path,
-                notes=_reasons(store),
-                help="look at the reasons: often the learning rate of `[search.train]` is too high",
-            )
+            raise _nothing_found(searcher, outcome, folder, store)
         trained = _finals(prepared, outcome, folder, store, finals, tell)
         results = _finish(prepared, outcome, trained, folder, store, tell)
     return SearchResult(folder, outcome, trained, results)
 
 
-def _database(out: Path, url: str, searcher: Searcher) -> TrialStore:
+def _searched(
+    prepared: Prepared,
+    searcher: Searcher | GradientSearcher,
+    folder: RunFolder,
+    store: TrialStore,
+    tell: OnRunEvent,
+) -> Outcome:
+    """Run the searcher, each sort by its driver."""
+    space, settings = prepared.searched.graph, prepared.task.settings.search.train
+    if not owns_a_loop(searcher):
+        evaluator = TaskEvaluator(prepared.searched, prepared.data, settings)
+        return run_search(space, searcher, evaluator, store, tell)
+
+    def figures_of(genotype: Genotype) -> Mapping[str, float]:
+        return figures(network_of(space, genotype))
+
+    return run_gradient_search(
+        searcher, prepared.data, settings, store, folder.supernet, tell, figures=figures_of
+    )
+
+
+def _nothing_found(
+    searcher: Searcher | GradientSearcher, outcome: Outcome, folder: RunFolder, store: TrialStore
+) -> Exception:
+    if owns_a_loop(searcher):
+        return problem(
+            "E636",
+            f"none of the {outcome.trials} genotypes that were derived satisfies the `require` of "
+            "the space",
+            folder.path,
+            notes=_reasons(store),
+            help="widen what is required, search for more epochs, or take a searcher that draws "
+            "networks, such as `random`",
+        )
+    return problem(
+        "E636",
+        f"none of {outcome.trials} candidates could be trained",
+        folder.path,
+        notes=_reasons(store),
+        help="look at the reasons: often the learning rate of `[search.train]` is too high",
+    )
+
+
+def _database(out: Path, url: str, searcher: Searcher | GradientSearcher) -> TrialStore:
     """The store of trials in a database; of a new run it must be this search's, or empty."""
     store = TrialStore.open(out, url=url)
     if not RunFolder(out).identity.is_file():

@@ -49,6 +49,8 @@ from numpy.typing import NDArray
 from ..ir.genotype import Genotype
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
     from ..tasks.sources import TaskData
     from ..training.settings import TrainSettings
 
@@ -214,7 +216,6 @@ class Epoch:
     event: ArchitectureEpoch
 
 
-@runtime_checkable
 class GradientSearcher(AnySearcher, Protocol):
     """The other timeline is told at the top of this module, too."""
 
@@ -234,6 +235,11 @@ class GradientSearcher(AnySearcher, Protocol):
         Raises FusegraphError E701 where the supernet diverges.
         """
         ...
+
+
+def owns_a_loop(searcher: Searcher | GradientSearcher) -> TypeIs[GradientSearcher]:
+    """Whether it is a gradient-based searcher."""
+    return hasattr(searcher, "epoch")
 
 
 # ── events ───────────────────────────────────────────────────────────────────────────────────────

@@ -21,10 +21,12 @@ class Registered:
 
     `within_budget` gives the options with which the searcher takes at most so many trials, and
     raises E812 where no options do. None: a budget says nothing to it, and is not looked at.
+    `trial` is what a trial is to people.
     """
 
     make: Callable[[Graph, Mapping[str, Any], int], Searcher | GradientSearcher]
     within_budget: Callable[[Graph, Mapping[str, Any], int], Mapping[str, Any]] | None = None
+    trial: Literal["network", "epoch"] = "network"
 
 
 def _mfas(space: Graph, options: Mapping[str, Any], seed: int) -> Searcher:
@@ -62,8 +64,13 @@ def _random(space: Graph, options: Mapping[str, Any], seed: int) -> Searcher:
 SEARCHERS: Mapping[str, Registered] = {
     "random": Registered(_random, random_within_budget),
     "mfas": Registered(_mfas, _mfas_within_budget),
-    "bm_nas": Registered(_bm_nas, _bm_nas_within_budget),
+    "bm_nas": Registered(_bm_nas, _bm_nas_within_budget, "epoch"),
 }
+
+
+def trial_of(name: str) -> str:
+    """What a trial of the searcher is to people: a network, or an epoch over a supernet."""
+    return SEARCHERS[name].trial
 
 
 @overload

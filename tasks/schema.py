@@ -83,7 +83,8 @@ class SearchSection(_Section):
     options: Annotated[
         dict[str, Any],
         Field(
-            description="the searcher's own: `fusegraph explain mfas`, `fusegraph explain random`"
+            description="the searcher's own: `fusegraph explain mfas`, `fusegraph explain random`, "
+            "`fusegraph explain bm_nas`"
         ),
     ] = Field(default_factory=dict)
     set: Annotated[
