@@ -110,6 +110,13 @@ def test_rows_without_frames_and_other_subjects_are_counted(tmp_path: Path) -> N
     assert list(sample.inputs) == ["depth"]
 
 
+def test_the_folders_of_frames_are_not_searched(tmp_path: Path) -> None:
+    write_ego_gesture(tmp_path, {(3, 1, 1): ["7,1,8"]})
+    within = tmp_path / "images" / "Subject03" / "Scene1" / "Color" / "rgb1"
+    write_ego_gesture(within, {(4, 1, 1): ["7,1,8"]})
+    assert len(open_dataset("ego_gesture", tmp_path, SMALL).splits["train"]) == 1
+
+
 @pytest.mark.parametrize(
     ("row", "found"),
     [

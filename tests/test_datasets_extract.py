@@ -347,6 +347,14 @@ def test_the_papers_backbones_have_the_taps_that_the_spaces_read(
     logits = network(batch)
     space = fusegraph.load(ROOT / "examples" / "bm_nas" / f"{name}.fuse").graph
     assert seen == {tap: [shape] for tap, shape in input_shapes(space).items()}
+    pool = pooling.pool_named("grid:16" if name == "mm_imdb" else "first:8")
+    assert pool is not None
+    pooled = {
+        tap: tuple(pool(torch.empty(1, *shape, device="meta")).shape[1:])
+        for tap, (shape,) in seen.items()
+    }
+    beforehand = fusegraph.load(ROOT / "examples" / "bm_nas" / f"{name}.fuse", {"taps": "2"})
+    assert pooled == input_shapes(beforehand.graph)
     classes = {"ntu": 60, "ego_gesture": 83, "mm_imdb": 23}[name]
     assert {tuple(value.shape) for value in logits.values()} == {(2, classes)}
 

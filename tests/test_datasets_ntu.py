@@ -225,6 +225,11 @@ def test_samples_without_a_body_are_left_out_or_kept_as_zeros(tmp_path: Path) ->
     kept = open_dataset("ntu", tmp_path, {**options, "empty": "zeros"}).splits["train"].read(1)
     assert isinstance(kept, Example)
     assert not kept.inputs["skeleton"].any()
+    (tmp_path / "nturgb+d_skeletons" / f"{ntu_name(4)}.skeleton").write_text("0\n")
+    without_frames = open_dataset("ntu", tmp_path, {**options, "empty": "zeros"})
+    kept = without_frames.splits["train"].read(1)
+    assert isinstance(kept, Example)
+    assert kept.inputs["skeleton"].shape == (3, 8, 25, 2)
 
 
 def test_samples_on_the_published_list_are_left_out(tmp_path: Path) -> None:
