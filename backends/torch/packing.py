@@ -46,7 +46,8 @@ def unpack(
     Weights of `like` that are dead in the fused graph, and lie nowhere in it, are not in the
     result.
     """
-    plain = {name: state[name].clone() for name in like if name in state}
+    kept = [name for name in like if name in state and name not in packing.pieces]
+    plain = {name: state[name].clone() for name in kept}
     for name, pieces in packing.pieces.items():
         for piece in pieces:
             if piece.source not in like:

@@ -1,29 +1,53 @@
 """A supernet as a module: what a gradient-based searcher steps.
 
-Weights and architecture parameters apart, each by the names of the space.
+Weights and architecture parameters apart. The plain module has each by the names of the space; the
+fused one computes the same from few large parameters, and packs and unpacks them by these names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from ...compiler.fusion.stages import Fused, named, owners
+from ...compiler.fusion.supernets import fused as fused_graph
 from ...compiler.relax import Alpha, Supernet
-from ..names import path_of
+from ...ir.graph import Graph
+from ..names import state_name, weight_name
+from .batch import check_batch
+from .flat import Flat
+from .fused import FUSED
+from .masks import Drawing
 from .network import Network, lower
+from .packing import pack, unpack
+
+State = dict[str, Tensor]
 
 
 class SupernetModule(nn.Module):
-    """A supernet that runs, trains and is asked for its architecture. Made by `lower_supernet`."""
+    """A supernet that runs, trains and is asked for its architecture. Made by `lower_supernet`.
 
-    def __init__(self, supernet: Supernet, network: Network) -> None:
+    `fusion` is how the fused graph came about; None where the module is the plain one.
+    """
+
+    def __init__(self, supernet: Supernet, network: Network, fusion: Fused | None) -> None:
         super().__init__()
         self.supernet = supernet
         self.network = network
-        self._places = {key: f"{'.'.join(path_of(key))}.weight" for key in supernet.architecture}
+        self.fusion = fusion
+        self.flat: Flat | None = None
+        if fusion is not None:
+            self.flat = Flat(_weights(network, self._scopes))
+            self._drawing = [m for m in network.modules() if isinstance(m, Drawing)]
+
+    @property
+    def _scopes(self) -> tuple[str, ...]:
+        """What the names of architecture parameters begin with."""
+        scope = self.supernet.scope
+        return (f"{state_name(scope)}.", f"{state_name(f'{scope}_gates')}.")
 
     @property
     def parameter_names(self) -> Mapping[str, str]:
@@ -32,58 +56,160 @@ class SupernetModule(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor | dict[str, Tensor]:
         """The outputs for the inputs in the order of the graph, as `Network.forward`."""
-        return self.network(*inputs)
+        if self.flat is None:
+            return self.network(*inputs)
+        for module in self._drawing:
+            module.masks.start()
+        self.flat.spread()
+        try:
+            return self.network(*inputs)
+        finally:
+            self.flat.clear()
 
     def run(self, batch: Mapping[str, Tensor]) -> Tensor | dict[str, Tensor]:
-        """The outputs for a batch of named tensors, as `Network.run`."""
-        return self.network.run(batch)
+        """The outputs for a batch of named tensors, as `Network.run`.
+
+        Raises FusegraphError E711 where an input is missing, E712 where one does not fit its type.
+        """
+        check_batch(self.network.graph, batch)
+        return self(*[batch[name] for name in self.parameter_names])
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SupernetModule:
+        return _again(self.supernet, self.fusion is not None, self.plain_state(), self.training)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Generated code and the ops of fused graphs are made again.
+        state = (self.supernet, self.fusion is not None, self.plain_state(), self.training)
+        return (_again, state)
+
+    # ── parameters ──
 
     def weight_parameters(self) -> list[nn.Parameter]:
         """All parameters but those of the architecture, for the optimiser of the weights."""
-        places = set(self._places.values())
-        return [p for name, p in self.network.named_parameters() if name not in places]
+        if self.flat is not None:
+            return [self.flat.weight]
+        return [p for name, p in self.network.named_parameters() if not self._is_gate(name)]
 
     def architecture_parameters(self) -> list[nn.Parameter]:
-        """One parameter a decision, in the order of `Supernet.architecture`."""
-        parameters = dict(self.network.named_parameters())
-        return [parameters[place] for place in self._places.values() if place in parameters]
+        """The parameters behind the gates, for the optimiser of the architecture."""
+        return [p for name, p in self.network.named_parameters() if self._is_gate(name)]
+
+    def _is_gate(self, name: str) -> bool:
+        return name.startswith(self._scopes)
 
     def architecture(self) -> dict[str, Alpha]:
-        """By `Relaxed.key` the values of the parameter as nested tuples of numbers."""
-        parameters = dict(self.network.named_parameters())
-        return {
-            key: _nested(parameters[place].detach().tolist())
-            for key, place in self._places.items()
-            if place in parameters
-        }
+        """By `Relaxed.key` the values of each architecture parameter, as nested tuples."""
+        state = self.plain_state()
+        found = {key: weight_name(key, "weight") for key in self.supernet.architecture}
+        return {key: _nested(state[name].tolist()) for key, name in found.items() if name in state}
 
     def set_architecture(self, values: Mapping[str, Alpha]) -> None:
         """Give architecture parameters these values; those that are not named keep theirs."""
-        parameters = dict(self.network.named_parameters())
-        with torch.no_grad():
-            for key, value in values.items():
-                place = self._places[key]
-                if place in parameters:
-                    target = parameters[place]
-                    target.copy_(torch.tensor(value, dtype=target.dtype, device=target.device))
+        state = self.plain_state()
+        for key, value in values.items():
+            name = weight_name(key, "weight")
+            if name in state:
+                state[name] = torch.tensor(value, dtype=state[name].dtype)
+        self.load_plain_state(state)
 
-    def plain_state(self) -> dict[str, Tensor]:
+    # ── states ──
+
+    def plain_state(self) -> State:
         """The state by the names of the space's keys, as `lower(supernet.graph)` has it."""
-        return {name: value.clone() for name, value in self.network.state_dict().items()}
+        state = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        if self.flat is None or self.fusion is None:
+            return state
+        state.update(self.flat.state())
+        now = _renamed(state, _names(self.fusion.graph), back=True)
+        for move in reversed(self.fusion.moves):
+            now = unpack(move.packing, now, _like(move.before, now))
+        plain = _names(self.fusion.plain)
+        return {name: value.clone() for name, value in _renamed(now, plain, back=False).items()}
 
     def load_plain_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take over a state that `plain_state` gave."""
-        self.network.load_state_dict(dict(state))
+        """Take over a state that `plain_state` gave. Raises KeyError where a weight is missing."""
+        if self.flat is None or self.fusion is None:
+            self.network.load_state_dict(dict(state))
+            return
+        now = _renamed(state, _names(self.fusion.plain), back=True)
+        for move in self.fusion.moves:
+            now = pack(move.packing, now, _like(move.after, now))
+        packed = _renamed(now, _names(self.fusion.graph), back=False)
+        with torch.no_grad():
+            for name, target in (*self.network.state_dict().items(), *self.flat.state().items()):
+                target.copy_(packed[name])
 
 
 def lower_supernet(
     supernet: Supernet, seed: int | None = None, *, fused: bool = True, compiled: bool = False
 ) -> SupernetModule:
-    """The supernet as a module; starts of weights as those of `lower(supernet.graph, seed)`."""
-    module = SupernetModule(supernet, lower(supernet.graph, seed))
+    """The supernet as a module; its weights start as those of `lower(supernet.graph, seed)`.
+
+    `fused`: computed by the passes of `compiler/fusion`, from one vector of weights. `compiled`: by
+    `torch.compile` on top.
+    """
+    plain = lower(supernet.graph, seed)
+    if not fused:
+        module = SupernetModule(supernet, plain, None)
+    else:
+        fusion = fused_graph(supernet)
+        module = SupernetModule(supernet, lower(fusion.graph, seed, FUSED), fusion)
+        module.load_plain_state(plain.state_dict())
     if compiled:
         module.network.compile()
     return module
+
+
+def _again(
+    supernet: Supernet, fused: bool, state: Mapping[str, Tensor], training: bool
+) -> SupernetModule:
+    """The module with this plain state, in its dtype and on its device."""
+    module = lower_supernet(supernet, 0, fused=fused)
+    like = next((t for t in state.values() if t.is_floating_point()), None)
+    if like is not None:
+        module.to(like)
+    module.load_plain_state(state)
+    return module.train(training)
+
+
+def _weights(
+    network: Network, scopes: tuple[str, ...]
+) -> Iterator[tuple[str, nn.Module, str]]:
+    """The name, module and attribute of each weight that is not of the architecture."""
+    for path, module in network.named_modules():
+        for attribute in [name for name, p in module.named_parameters(recurse=False)]:
+            name = f"{path}.{attribute}"
+            if not name.startswith(scopes):
+                yield name, module, attribute
+
+
+def _names(graph: Graph) -> dict[str, str]:
+    """What packings call each weight of the graph, and what its module does."""
+    return {
+        named(key, weight.name): weight_name(key, weight.name)
+        for key, nodes in owners(graph).items()
+        for weight in nodes[0].weights
+    }
+
+
+def _renamed(state: Mapping[str, Tensor], names: Mapping[str, str], *, back: bool) -> State:
+    """By the names of packings (`back`) what has the names of modules, or the reverse."""
+    if back:
+        return {name: state[module] for name, module in names.items() if module in state}
+    return {module: state[name] for name, module in names.items() if name in state}
+
+
+def _like(graph: Graph, state: Mapping[str, Tensor]) -> State:
+    """Empty tensors of the shapes of the graph's weights, in the dtype of this state."""
+    floats = next((t for t in state.values() if t.is_floating_point()), torch.empty(0))
+    found: State = {}
+    for key, nodes in owners(graph).items():
+        for weight in nodes[0].weights:
+            whole = weight.name == "num_batches_tracked"
+            dtype = torch.long if whole else floats.dtype
+            shape: Any = weight.shape
+            found[named(key, weight.name)] = torch.empty(shape, dtype=dtype, device=floats.device)
+    return found
 
 
 def _nested(value: Any) -> Any:

@@ -1,0 +1,364 @@
+"""`dense` of `compiler/fusion`: product, batch norm and tails in one step forward and one back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .kernels import product, weight_gradient
+from .masks import Drawing, Masks
+
+_aten = torch.ops.aten
+
+TailSpec = tuple[str, int, int, int, float]
+"""Kind, start, stop, first column of the gate, probability of dropout: `ops.Tail`."""
+
+
+class _Plan:
+    """What stays the same from step to step, for the function below."""
+
+    __slots__ = ("bias", "extras", "masks", "norm", "tails")
+
+    def __init__(
+        self,
+        extras: Sequence[tuple[int, int, int, int]],
+        bias: tuple[int, int],
+        norm: tuple[float, float, int] | None,
+        tails: Sequence[TailSpec],
+        masks: Masks,
+    ) -> None:
+        self.extras = extras
+        self.bias = bias
+        self.norm = norm
+        self.tails = tails
+        self.masks = masks
+
+
+def _full_bias(bias: Tensor | None, span: tuple[int, int], out: int) -> Tensor | None:
+    if bias is None or bias.shape[0] == out:
+        return bias
+    full = bias.new_zeros(out)
+    full[span[0] : span[1]] = bias
+    return full
+
+
+def _summed(w: Tensor, plan: _Plan, extras: Sequence[Tensor]) -> Tensor:
+    if not extras:
+        return w
+    first = plan.extras[0]
+    if len(extras) == 1 and first[1] - first[0] == w.shape[0] and first[3] - first[2] == w.shape[1]:
+        return w + extras[0]
+    w = w.clone()
+    for (top, bottom, left, right), extra in zip(plan.extras, extras, strict=True):
+        w[top:bottom, left:right] += extra
+    return w
+
+
+class DenseFunction(torch.autograd.Function):
+    """Inputs: plan, x, weight, bias, gamma, beta, running mean, running variance, extras."""
+
+    @staticmethod
+    def forward(  # noqa: D102
+        ctx: Any,
+        plan: _Plan,
+        training: bool,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        gamma: Tensor | None,
+        beta: Tensor | None,
+        mean: Tensor | None,
+        var: Tensor | None,
+        *extras: Tensor,
+    ) -> Tensor:
+        w = _summed(weight, plan, extras)
+        full = _full_bias(bias, plan.bias, w.shape[0])
+        ctx.plan = plan
+        ctx.training = training
+        z = stats = None
+        if plan.norm is None:
+            h = product(x, w, full)
+        elif training:
+            z = product(x, w)
+            h, *stats = _normed(z, full, gamma, beta, mean, var, plan.norm)
+        else:
+            assert gamma is not None and beta is not None and mean is not None and var is not None
+            factor = gamma * torch.rsqrt(var + plan.norm[0])
+            offset = (beta - mean * factor) if full is None else beta + (full - mean) * factor
+            h = product(x, w * factor[:, None], offset)
+        y, kept = _tails_forward(h, plan, training)
+        saved = [x, w, full, gamma, mean, var, z, *(stats or (None, None)), *kept]
+        ctx.save_for_backward(*saved)
+        ctx.has_bias = bias is not None
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:  # noqa: D102
+        plan: _Plan = ctx.plan
+        (g,) = grads
+        x, w, full, gamma, mean, var, z, batch_mean, invstd, *kept = ctx.saved_tensors
+        needs = ctx.needs_input_grad
+        h = _tails_backward(g, kept, plan, w.shape[0], ctx.training)
+        dgamma = dbeta = dbias = None
+        if plan.norm is not None and z is not None:
+            own = needs[5] or needs[6]
+            dz, dgamma, dbeta = _aten.native_batch_norm_backward(
+                h, z, gamma, None, None, batch_mean, invstd, True, plan.norm[0], [True, own, own]
+            )
+            if ctx.has_bias and needs[4]:  # what is added before a batch norm changes nothing
+                dbias = h.new_zeros(plan.bias[1] - plan.bias[0])
+        elif plan.norm is not None:
+            factor = gamma * torch.rsqrt(var + plan.norm[0])
+            dz = h * factor
+            if needs[5]:
+                z = x @ w.t() - mean if full is None else x @ w.t() + (full - mean)
+                dgamma = (h * z).sum(0) * torch.rsqrt(var + plan.norm[0])
+            dbeta = h.sum(0)
+            if ctx.has_bias and needs[4]:
+                dbias = dz.sum(0)[plan.bias[0] : plan.bias[1]]
+        else:
+            dz = h
+            if ctx.has_bias and needs[4]:
+                dbias = dz[:, plan.bias[0] : plan.bias[1]].sum(0)
+        dx = product(dz, w.t()) if needs[2] else None
+        dw = weight_gradient(dz, x) if needs[3] else None
+        extras: list[Tensor | None] = [None] * len(plan.extras)
+        if dw is not None:
+            for place, (top, bottom, left, right) in enumerate(plan.extras):
+                extras[place] = dw[top:bottom, left:right]
+        return None, None, dx, dw, dbias, dgamma, dbeta, None, None, *extras
+
+
+def _normed(
+    z: Tensor,
+    bias: Tensor | None,
+    gamma: Tensor | None,
+    beta: Tensor | None,
+    mean: Tensor | None,
+    var: Tensor | None,
+    norm: tuple[float, float, int],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The batch norm of z + bias, whose running variance counts each row `repeats` times."""
+    eps, momentum, repeats = norm
+    assert mean is not None and var is not None
+    if repeats == 1:
+        h, batch_mean, invstd = torch.native_batch_norm(
+            z, gamma, beta, mean, var, True, momentum, eps
+        )
+        if bias is not None:
+            mean.add_(bias.detach(), alpha=momentum)
+        return h, batch_mean, invstd
+    h, batch_mean, invstd = torch.native_batch_norm(
+        z, gamma, beta, None, None, True, momentum, eps
+    )
+    count = z.shape[0] * repeats
+    mean.lerp_(batch_mean if bias is None else batch_mean + bias.detach(), momentum)
+    spread = invstd.pow(-2).sub_(eps).mul_(count / (count - 1))
+    var.lerp_(spread, momentum)
+    return h, batch_mean, invstd
+
+
+# ── tails ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _tails_forward(h: Tensor, plan: _Plan, training: bool) -> tuple[Tensor, list[Tensor | None]]:
+    """The result, and what the way back needs; may write into h."""
+    tails = plan.tails
+    if not tails:
+        return h, []
+    if len(tails) == 1 and tails[0][0] == "relu" and tails[0][2] - tails[0][1] == h.shape[1]:
+        y = h.relu_()
+        p = tails[0][4]
+        if p and training:
+            y.mul_(plan.masks.draw(y.shape, p, y).mul_(1.0 / (1.0 - p)))
+        return y, [y]
+    width = sum([stop - start for _, start, stop, _, _ in tails])
+    y = h.new_empty((h.shape[0], width))
+    kept: list[Tensor | None] = [h, y]
+    at = 0
+    for kind, start, stop, gate, p in tails:
+        part, target = h[:, start:stop], y[:, at : at + stop - start]
+        at += stop - start
+        mask = None
+        if p and training:
+            mask = plan.masks.draw(part.shape, p, h).mul_(1.0 / (1.0 - p))
+        gated = None
+        if kind == "relu":
+            torch.clamp_min(part, 0, out=target)
+        elif kind == "sigmoid":
+            gated = torch.sigmoid(part)
+            target.copy_(gated)
+        elif kind == "glu":
+            gated = torch.sigmoid(h[:, gate : gate + stop - start])
+            torch.mul(part, gated, out=target)
+        else:
+            target.copy_(part)
+        if mask is not None:
+            target.mul_(mask)
+        # a relu's way back sees from its result what was dropped
+        kept += [gated, None if kind == "relu" else mask]
+    return y, kept
+
+
+def _tails_backward(
+    g: Tensor, kept: Sequence[Tensor | None], plan: _Plan, out: int, training: bool
+) -> Tensor:
+    """The gradient of h."""
+    tails = plan.tails
+    if not tails:
+        return g
+    if len(tails) == 1 and len(kept) == 1:
+        (y,) = kept
+        p = tails[0][4]
+        found = _aten.threshold_backward(g, y, 0)
+        return found.mul_(1.0 / (1.0 - p)) if p and training else found
+    h, y, *rest = kept
+    assert h is not None and y is not None
+    found = g.new_empty((g.shape[0], out))
+    read = sum([(stop - start) * (2 if kind == "glu" else 1) for kind, start, stop, *_ in tails])
+    if read < out or _overlap(tails):
+        found.zero_()
+        return _tails_added(found, g, h, y, rest, plan, training)
+    at = 0
+    for place, (kind, start, stop, gate, p) in enumerate(tails):
+        width = stop - start
+        part, target = g[:, at : at + width], found[:, start:stop]
+        gated, mask = rest[2 * place], rest[2 * place + 1]
+        if kind == "relu":
+            _aten.threshold_backward.grad_input(part, y[:, at : at + width], 0, grad_input=target)
+            if p and training:
+                target.mul_(1.0 / (1.0 - p))
+        elif kind == "glu":
+            assert gated is not None
+            if mask is not None:
+                part = part * mask
+            torch.mul(part, gated, out=target)
+            below = found[:, gate : gate + width]
+            torch.mul(target, h[:, start:stop], out=below)  # g a s, then g a s (1 - s)
+            below.addcmul_(below, gated, value=-1)
+        elif kind == "sigmoid":
+            assert gated is not None
+            part = part if mask is None else part * mask
+            target.copy_(_aten.sigmoid_backward(part, gated))
+        elif mask is not None:
+            torch.mul(part, mask, out=target)
+        else:
+            target.copy_(part)
+        at += width
+    return found
+
+
+def _overlap(tails: Sequence[TailSpec]) -> bool:
+    spans = [(start, stop) for _, start, stop, _, _ in tails]
+    spans += [(g, g + stop - start) for kind, start, stop, g, _ in tails if kind == "glu"]
+    spans.sort()
+    return any(a[1] > b[0] for a, b in zip(spans, spans[1:], strict=False))
+
+
+def _tails_added(
+    found: Tensor,
+    g: Tensor,
+    h: Tensor,
+    y: Tensor,
+    rest: Sequence[Tensor | None],
+    plan: _Plan,
+    training: bool,
+) -> Tensor:
+    """The same where some columns are read by several tails, or by none."""
+    at = 0
+    for place, (kind, start, stop, gate, p) in enumerate(plan.tails):
+        width = stop - start
+        part = g[:, at : at + width]
+        gated, mask = rest[2 * place], rest[2 * place + 1]
+        if kind == "relu":
+            part = _aten.threshold_backward(part, y[:, at : at + width], 0)
+            part = part.mul_(1.0 / (1.0 - p)) if p and training else part
+        elif mask is not None:
+            part = part * mask
+        if kind == "glu":
+            assert gated is not None
+            found[:, gate : gate + width] += part * h[:, start:stop] * gated * (1 - gated)
+            part = part * gated
+        elif kind == "sigmoid":
+            assert gated is not None
+            part = _aten.sigmoid_backward(part, gated)
+        found[:, start:stop] += part
+        at += width
+    return found
+
+
+class Dense(Drawing):
+    """Stacked linear layers with what follows them, see `compiler/fusion/ops.py`."""
+
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    num_batches_tracked: Tensor | None
+
+    def __init__(
+        self,
+        inner: int,
+        out: int,
+        extras: Sequence[tuple[int, int, int, int]],
+        bias: tuple[int, int],
+        norm: tuple[float, float, int] | None,
+        tails: Sequence[TailSpec],
+    ) -> None:
+        super().__init__()
+        self.plan = _Plan(extras, bias, norm, tails, self.masks)
+        self.weight = nn.Parameter(torch.empty(out, inner))
+        self.extras = [f"extra_{place}" for place in range(len(extras))]
+        for name, (top, bottom, left, right) in zip(self.extras, extras, strict=True):
+            self.register_parameter(name, nn.Parameter(torch.empty(bottom - top, right - left)))
+        width = bias[1] - bias[0]
+        self.bias = nn.Parameter(torch.empty(width)) if width else None
+        self.norm_weight = nn.Parameter(torch.empty(out)) if norm else None
+        self.norm_bias = nn.Parameter(torch.empty(out)) if norm else None
+        for name in ("running_mean", "running_var"):
+            self.register_buffer(name, torch.empty(out) if norm else None)
+        counter = torch.zeros((), dtype=torch.long) if norm else None
+        self.register_buffer("num_batches_tracked", counter)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [R, in] -> [R, widths of the tails]."""
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        return DenseFunction.apply(
+            self.plan,
+            self.training,
+            x,
+            self.weight,
+            self.bias,
+            self.norm_weight,
+            self.norm_bias,
+            self.running_mean,
+            self.running_var,
+            *[getattr(self, name) for name in self.extras],
+        )  # pyright: ignore[reportReturnType]
+
+
+class RepeatedNorm(nn.BatchNorm1d):
+    """A batch norm of rows each of which stands for `repeats` equal ones."""
+
+    def __init__(self, channels: int, eps: float, momentum: float, repeats: int) -> None:
+        super().__init__(channels, eps, momentum)
+        self.repeats = repeats
+
+    def forward(self, input: Tensor) -> Tensor:
+        """input: [R, C] -> [R, C]."""
+        if not self.training:
+            return super().forward(input)
+        before = self.running_var
+        assert before is not None and self.momentum is not None
+        rows = input.shape[0]
+        old = before.clone()
+        y = super().forward(input)
+        # The new variance is that of R numbers, and has to be that of R * repeats.
+        count = rows * self.repeats
+        factor = (rows - 1) / rows * count / (count - 1)
+        with torch.no_grad():
+            fresh = (before - old * (1 - self.momentum)) * factor
+            before.copy_(old * (1 - self.momentum) + fresh)
+        return y

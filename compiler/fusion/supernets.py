@@ -1,0 +1,32 @@
+"""The passes that a supernet goes through, in their order."""
+
+from __future__ import annotations
+
+from ..relax import Supernet
+from .attention import attention
+from .blends import blends
+from .commute import commute
+from .fold import fold
+from .gates import gates
+from .rows import rows
+from .siblings import norms, stack, tails
+from .stages import Fused, through
+
+
+def fused(supernet: Supernet) -> Fused:
+    """The supernet's graph, fused: the same function, gradients and running statistics."""
+    scope = f"{supernet.scope}_gates"
+    return through(
+        supernet.graph,
+        [
+            lambda network: gates(network, scope),
+            rows,
+            commute,
+            fold,
+            norms,
+            stack,
+            tails,
+            attention,
+            blends,
+        ],
+    )
