@@ -66,16 +66,18 @@ class Recorder:
                 found[proposal.trial] = self._replayed(record, proposal)
         missing = [proposal for proposal in proposals if proposal.trial not in found]
         if missing:
-            for proposal in missing:
-                text = genotype_text(self._space, proposal.genotype)
-                self._store.claim(self._stage, proposal.trial, proposal.genotype.digest, text)
-                self._on_event(TrialStarted(proposal, self._stage))
+            with self._store.gathered():
+                for proposal in missing:
+                    text = genotype_text(self._space, proposal.genotype)
+                    self._store.claim(self._stage, proposal.trial, proposal.genotype.digest, text)
+                    self._on_event(TrialStarted(proposal, self._stage))
             started = time.perf_counter()
             outcomes = _outcomes(self._evaluator, proposals, inherited)
             seconds = (time.perf_counter() - started) / len(proposals)
-            for proposal, outcome in zip(proposals, outcomes, strict=True):
-                if proposal.trial not in found:
-                    found[proposal.trial] = self._recorded_now(proposal, outcome, seconds)
+            with self._store.gathered():
+                for proposal, outcome in zip(proposals, outcomes, strict=True):
+                    if proposal.trial not in found:
+                        found[proposal.trial] = self._recorded_now(proposal, outcome, seconds)
         return [found[proposal.trial] for proposal in proposals]
 
     def _recorded_now(

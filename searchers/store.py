@@ -1,7 +1,8 @@
 """The store of trials: survives `kill -9`, and can be read while the search runs.
 
 A thin front of ours before Optuna's storage, so that the backend can change. By default it is a
-folder with a journal file, to which every change is appended and synced; or a database by URL.
+folder with a journal file, to which every change is appended and synced (those of a wave at once);
+or a database by URL.
 
 What holds at every instant, so that a process may die at any of them:
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -217,6 +219,18 @@ class TrialStore:
             return {}
         return read_weights(self.weights_path(record.stage, record.trial))
 
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """Take the records within to the disk at once, at the end: a wave's, which is faster.
+
+        They survive `kill -9` as always, and after a power cut the last of them may be gone.
+        """
+        from .journal import TrialJournal
+
+        storage = self._storage
+        with storage.journal.gathered() if isinstance(storage, TrialJournal) else nullcontext():
+            yield
+
     # ── beneath ──────────────────────────────────────────────────────────────────────────────────
 
     def _stored(self, stage: Stage) -> Iterator[FrozenTrial]:
@@ -336,12 +350,10 @@ def _journal_repaired(path: Path) -> int:
 
 
 def _journal(path: Path) -> BaseStorage:
-    from optuna.storages import JournalStorage
-
-    from .journal import journal_backend
+    from .journal import TrialJournal
 
     try:
-        return JournalStorage(journal_backend(path))
+        return TrialJournal(path)
     except (ValueError, KeyError, TypeError) as error:
         raise search_error(
             "E808",

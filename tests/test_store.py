@@ -223,6 +223,27 @@ def test_a_database_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
     assert code_of(error) == "E808"
 
 
+def test_what_is_gathered_is_there_at_once_and_synced_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = TrialStore.open(tmp_path)
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    with store.gathered():
+        for trial in range(3):
+            store.claim("search", trial, "abc", "a = b")
+            store.fail("search", trial, "diverged", seconds=1.0)
+        assert synced == []
+        read = TrialStore.open(tmp_path, read_only=True).trials()
+        assert [record.state for record in read.values()] == ["failed"] * 3
+    assert len(synced) == 1
+    with pytest.raises(ValueError, match="claimed"), store.gathered():
+        store.complete("search", 5, 0.5, seconds=1.0)
+    assert len(synced) == 2
+    store.claim("search", 3, "abc", "a = b")
+    assert len(synced) == 3
+
+
 def test_weights_are_written_whole_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
