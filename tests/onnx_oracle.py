@@ -162,6 +162,29 @@ def _unary(function: Callable[[Tensor], Tensor]) -> Callable[[X, A, W], Tensor]:
     return lambda x, a, w: function(x[0])
 
 
+def _stacked_linear(x: X, a: A, w: W) -> Tensor:
+    layers = {"out": a["out"], "axis": a["axis"] - 1, "bias": a["bias"]}
+    rows = [
+        _linear([row], layers, {name: weight[place] for name, weight in w.items()})
+        for place, row in enumerate(x[0])
+    ]
+    return sum(x[1:], torch.stack(rows))
+
+
+def _linear_bank(x: X, a: A, w: W) -> Tensor:
+    used = dict.fromkeys(range(len(x)), 0)
+    layers: list[Tensor] = []
+    for start in range(0, len(a["reads"]), a["per"]):
+        parts: list[Tensor] = []
+        for read in a["reads"][start : start + a["per"]]:
+            block = w[f"weight.{read}"][used[read] : used[read] + a["out"]]
+            used[read] += a["out"]
+            parts.append(torch.tensordot(block, x[read].movedim(a["axis"], 0), dims=1))
+        bias = w["bias"][start // a["per"]] if a["bias"] else torch.zeros(a["out"])
+        layers.append(sum(parts) + bias.reshape(-1, *[1] * (x[0].ndim - 1)))
+    return torch.stack(layers)
+
+
 ORACLE: Mapping[str, Callable[[X, A, W], Tensor]] = {
     "linear": _linear,
     "conv": _conv,
@@ -170,6 +193,16 @@ ORACLE: Mapping[str, Callable[[X, A, W], Tensor]] = {
         x[0][list(a["index"])], torch.stack(list(x[1:])), dims=1
     ),
     "affine": lambda x, a, w: torch.nn.functional.linear(*x),
+    "stack": lambda x, a, w: torch.stack(list(x)),
+    "gather": lambda x, a, w: torch.cat(list(x))[list(a["index"])],
+    "stacked_linear": _stacked_linear,
+    "stacked_layer_norm": lambda x, a, w: torch.stack(
+        [
+            f.layer_norm(row, row.shape[a["axis"] - 1 :], scale, offset, a["eps"])
+            for row, scale, offset in zip(x[0], w["weight"], w["bias"], strict=True)
+        ]
+    ),
+    "linear_bank": _linear_bank,
     "embedding": lambda x, a, w: f.embedding(x[0], w["weight"]),
     "parameter": lambda x, a, w: w["weight"],
     "zeros": lambda x, a, w: torch.zeros(a["shape"]),

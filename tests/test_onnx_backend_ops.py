@@ -216,6 +216,36 @@ CASES: list[Case] = [
     *_reductions(),
     *_shapes(),
     *_computed_sizes(),
+    ("stack", op("stack", _x("N T"), _x("N T", name="y"))),
+    ("gather", op("gather", _x("2 N T"), _x("3 N T", name="y"), index=(4, 0, 4))),
+    ("gather of one", op("gather", _x("2 N"), index=1)),
+    _one("stacked_linear", "2 5 N", out=3, axis=1),
+    _one("stacked_linear", "2 N 5 T", out=3, axis=2, bias=False),
+    (
+        "stacked_linear with more",
+        op("stacked_linear", _x("2 N 5"), _x("2 N 3", name="y"), out=3, key="k"),
+    ),
+    _one("stacked_layer_norm", "2 N 5"),
+    _one("stacked_layer_norm", "2 N T 5", axis=-1, eps=0.1),
+    (
+        "linear_bank",
+        op(
+            "linear_bank", _x("N 4"), _x("N 3", name="y"), out=2, reads=(0, 1, 1, 0), per=2, key="k"
+        ),
+    ),
+    (
+        "linear_bank of channels",
+        op(
+            "linear_bank",
+            _x("N 4 T"),
+            _x("N 3 T", name="y"),
+            out=2,
+            reads=(1, 0, 1),
+            axis=1,
+            bias=False,
+            key="k",
+        ),
+    ),
 ]
 
 

@@ -198,6 +198,58 @@ _CLIP = f32(N, 4, 6, 5, 4)
 _ONE = f32(N, 1, 6)
 
 
+_STACK = f32(2, N, 4)
+
+
+def _gathered(index: tuple[int, ...]) -> Reference:
+    return lambda *x: np.concatenate(x)[list(index)]
+
+
+def _stacked_linear(axis: int) -> Reference:
+    def expected(x: Array, *add: Array, weight: Array, bias: Array | None = None) -> Array:
+        rows = [
+            np.moveaxis(np.tensordot(row, w, axes=(axis - 1, 1)), -1, axis - 1)
+            for row, w in zip(x, weight, strict=True)
+        ]
+        total = sum(add, np.stack(rows))
+        return total if bias is None else total + np.expand_dims(bias, _others(x.ndim, axis))
+
+    return expected
+
+
+def _others(rank: int, axis: int) -> tuple[int, ...]:
+    return tuple(at for at in range(1, rank) if at != axis)
+
+
+def _stacked_layer_norm(axis: int, eps: float = 1e-5) -> Reference:
+    def expected(x: Array, weight: Array, bias: Array) -> Array:
+        rows = zip(x, weight, bias, strict=True)
+        return np.stack(
+            [_normed(r, tuple(range(axis - 1, r.ndim)), eps) * w + b for r, w, b in rows]
+        )
+
+    return expected
+
+
+def _bank(out: int, reads: tuple[int, ...], per: int) -> Reference:
+    """Layer by layer, with the block of each input's weight that is next."""
+
+    def expected(*x: Array, bias: Array | None = None, **weights: Array) -> Array:
+        used = [0] * len(x)
+        layers: list[Array] = []
+        for start in range(0, len(reads), per):
+            total = np.zeros((x[0].shape[0], out, *x[0].shape[2:]))
+            for read in reads[start : start + per]:
+                block = weights[f"weight.{read}"][used[read] : used[read] + out]
+                used[read] += out
+                total += np.moveaxis(np.tensordot(x[read], block, axes=(1, 1)), -1, 1)
+            layers.append(np.moveaxis(total, 1, 0))
+        y = np.stack(layers)
+        return y if bias is None else y + np.expand_dims(bias, _others(y.ndim, 1))
+
+    return expected
+
+
 # ── the table ────────────────────────────────────────────────────────────────────────────────────
 
 CASES = [
@@ -411,6 +463,33 @@ CASES = [
         )
     ],
     _case("total", tensor("i32", (N, 2)), lambda x: x.sum(1).astype(np.int32), axis=1),
+    _case("stack", [_X, _X, _X], lambda *x: np.stack(x)),
+    _case("gather", [_STACK, f32(4, N, 4)], _gathered((5, 0, 5, 2)), index=(5, 0, 5, 2)),
+    _case("gather", _STACK, lambda x: x[:1], index=0),
+    _case("stacked_linear", f32(2, 4, N), _stacked_linear(1), out=3, axis=1),
+    _case("stacked_linear", [f32(2, N, 4), f32(2, N, 3)], _stacked_linear(2), out=3),
+    _case("stacked_linear", f32(2, N, 4, T), _stacked_linear(2), out=3, axis=2, bias=False),
+    _case(
+        "stacked_linear",
+        [f32(2, 4, N), f32(2, 3, N)],
+        _stacked_linear(1),
+        out=3,
+        axis=1,
+        bias=False,
+    ),
+    _case("stacked_layer_norm", f32(2, N, 4), _stacked_layer_norm(2)),
+    _case("stacked_layer_norm", f32(2, N, 4, 5), _stacked_layer_norm(3, 0.1), axis=3, eps=0.1),
+    _case("linear_bank", [f32(N, 4), f32(N, 2)], _bank(3, (1, 0, 1), 1), out=3, reads=(1, 0, 1)),
+    _case("linear_bank", f32(N, 4), _bank(2, (0, 0), 1), out=2, reads=(0, 0), bias=False),
+    _case(
+        "linear_bank",
+        [f32(N, 4, T), f32(N, 2, T), f32(N, 3, T)],
+        _bank(5, (0, 1, 2, 1, 0, 0), 2),
+        out=5,
+        reads=(0, 1, 2, 1, 0, 0),
+        per=2,
+        axis=1,
+    ),
 ]
 
 

@@ -12,7 +12,7 @@ from ...ir.cells import expand
 from ...ir.graph import Graph
 from ...ir.node import Node
 from ...ir.ops import INPUT
-from . import elementwise, mixing, products, reducing, shaping
+from . import elementwise, mixing, products, reducing, shaping, stacking
 from .builder import Array, Builder, value_info
 from .elementwise import Lowering
 from .metadata import Metadata
@@ -32,6 +32,7 @@ LOWERINGS: Mapping[str, Lowering] = {
     **elementwise.LOWERINGS,
     **shaping.LOWERINGS,
     **reducing.LOWERINGS,
+    **stacking.LOWERINGS,
 }
 """How each primitive is lowered."""
 

@@ -12,7 +12,7 @@ from ...compiler.cost import cost
 from ...ir.graph import Graph
 from .layout import Call, statement
 from .lowering import literal, path_expression
-from .names import HELPERS, class_name
+from .names import class_name
 from .program import INDENT, Program, program
 
 
@@ -32,7 +32,7 @@ def emit(graph: Graph, name: str | None = None) -> str:
     ]
     body += [f"{INDENT}super().__init__()", *_constructed(plan), "", *plan.signature, *plan.body]
     text = "\n".join(body)
-    helpers = [source for helper, source in _sources().items() if re.search(rf"\b{helper}\(", text)]
+    helpers = _needed(text)
     used = "\n".join([*helpers, text])
     imports = [f"import {module}" for module in ("functools", "math") if f"{module}." in used]
     torch = ["import torch"] if "torch." in used else []
@@ -93,12 +93,28 @@ def _constructed(plan: Program) -> list[str]:
     return lines
 
 
+def _needed(text: str) -> list[str]:
+    """The helpers that the text calls, and those that these call, as they stand in their files."""
+    sources = _sources()
+    found: set[str] = set()
+    pending = [text]
+    while pending:
+        words = set(re.findall(r"\b(\w+)[(.]", pending.pop()))
+        new = [name for name in sources if name in words and name not in found]
+        found.update(new)
+        pending += [sources[name] for name in new]
+    return [source for name, source in sources.items() if name in found]
+
+
 @cache
 def _sources() -> dict[str, str]:
-    """The text of each helper, as it stands in `modules.py`."""
-    text = (files(__package__ or "") / "modules.py").read_text(encoding="utf-8")
-    return {
-        part.name: ast.get_source_segment(text, part) or ""
-        for part in ast.parse(text).body
-        if isinstance(part, (ast.ClassDef, ast.FunctionDef)) and part.name in HELPERS
-    }
+    """The text of each helper, by name."""
+    found: dict[str, str] = {}
+    for file in ("modules.py", "stacked.py"):
+        text = (files(__package__ or "") / file).read_text(encoding="utf-8")
+        for part in ast.parse(text).body:
+            if isinstance(part, (ast.ClassDef, ast.FunctionDef)):
+                lines = [ast.get_source_segment(text, d) for d in part.decorator_list]
+                body = ast.get_source_segment(text, part) or ""
+                found[part.name] = "\n".join([*[f"@{line}" for line in lines], body])
+    return found

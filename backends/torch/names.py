@@ -28,8 +28,12 @@ def class_name(text: str) -> str:
     return f"{name}Network" if name in {"False", "None", "True", "Tensor", *HELPERS} else name
 
 
-HELPERS = ("Scope", "Pointwise", "Learned", "DropPath", "round8", "mix")
-"""What generated code may define beside the network."""
+HELPERS = (
+    *("Scope", "Pointwise", "Learned", "DropPath", "round8", "mix"),
+    *("StackedLinear", "StackedLayerNorm", "LinearBank"),
+    *("stacked_linear", "stacked_layer_norm", "gather", "linear_bank", "bank_plan"),
+)
+"""What generated code may name beside the network."""
 
 _USED = frozenset(
     {"self", "torch", "nn", "F", "math", "functools", "Tensor", "Network", *HELPERS, *kwlist}

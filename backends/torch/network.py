@@ -9,6 +9,7 @@ import linecache
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import blake2b
 from threading import Lock
 from typing import Any, ClassVar
@@ -20,10 +21,12 @@ from torch import Tensor, nn
 
 from ...ir.graph import Graph
 from . import modules as own
+from . import stacked
 from .batch import check_batch
-from .lowering import Make, Verbatim
+from .lowering import Lowering, Make, Verbatim
 from .names import class_name
 from .program import Program, program
+from .table import LOWERINGS
 
 
 class Network(nn.Module):
@@ -60,7 +63,21 @@ class Network(nn.Module):
         return twin
 
 
-def lower(graph: Graph, seed: int | None = None) -> Network:
+@dataclass(frozen=True, eq=False)
+class Kit:
+    """What ops become: the table of lowerings, and the names of modules and functions that these
+    use beside torch's and those of `modules.py`.
+    """
+
+    lowerings: Mapping[str, Lowering]
+    names: Mapping[str, Any]
+
+
+PLAIN = Kit(LOWERINGS, {})
+"""Every op by itself, as torch's own modules and functions."""
+
+
+def lower(graph: Graph, seed: int | None = None, kit: Kit = PLAIN) -> Network:
     """The network as a module.
 
     With a `seed` the start of each weight depends on that and on its key alone: the same layer
@@ -69,17 +86,18 @@ def lower(graph: Graph, seed: int | None = None) -> Network:
     with weights of two shapes, E714 for weights whose size is known at run time only, E715 for a
     size that no input tells, E716 for weights without a key.
     """
-    network = _class_of(graph)()
+    cls = _class_of(graph) if kit is PLAIN else _compiled(graph, program(graph, kit.lowerings), kit)
+    network = cls()
     if seed is None:
-        _fill(network, None)
+        _fill(network, None, kit)
         return network
     device = torch.get_default_device()
     with _own_generator():
         if device.type == "cpu":
-            _fill(network, seed)
+            _fill(network, seed, kit)
             return network
         with torch.device("cpu"):
-            _fill(network, seed)
+            _fill(network, seed, kit)
     return network.to_empty(device=device) if device.type == "meta" else network.to(device)
 
 
@@ -92,7 +110,7 @@ def _empty(graph: Graph) -> Network:
 # ── modules ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def _fill(network: Network, seed: int | None) -> None:
+def _fill(network: Network, seed: int | None, kit: Kit) -> None:
     """Make the tree of modules and start the weights."""
     made: dict[tuple[str, ...], nn.Module] = {(): network}
     for entry in network.program.modules:
@@ -101,15 +119,16 @@ def _fill(network: Network, seed: int | None) -> None:
         else:
             if seed is not None:
                 torch.default_generator.manual_seed(_seed_of(seed, entry.key))
-            module = _made_from(entry.make)
+            module = _made_from(entry.make, kit)
         made[entry.path] = module
         made[entry.path[:-1]].add_module(entry.path[-1], module)
 
 
-def _made_from(make: Make) -> nn.Module:
+def _made_from(make: Make, kit: Kit) -> nn.Module:
     """The module, with its weights started."""
     prefix, _, name = make.head.rpartition(".")
-    build = getattr(nn if prefix else own, name)
+    home = nn if prefix else own if hasattr(own, name) else stacked
+    build = kit.names.get(make.head) or getattr(home, name)
     options = {
         name: getattr(torch, value.removeprefix("torch.")) if isinstance(value, Verbatim) else value
         for name, value in make.options
@@ -152,11 +171,11 @@ def _class_of(graph: Graph) -> type[Network]:
     """The subclass of Network for this graph; the same as long as it is in use."""
     cls = _classes.get(graph)
     if cls is None:
-        cls = _classes[graph] = _compiled(graph, program(graph))
+        cls = _classes[graph] = _compiled(graph, program(graph), PLAIN)
     return cls
 
 
-def _compiled(graph: Graph, plan: Program) -> type[Network]:
+def _compiled(graph: Graph, plan: Program, kit: Kit) -> type[Network]:
     name = class_name(graph.name)
     lines = [f"class {name}(Network):", *plan.signature, *plan.body]
     source = "\n".join(lines) + "\n"
@@ -166,11 +185,17 @@ def _compiled(graph: Graph, plan: Program) -> type[Network]:
         "F": F,
         "Network": Network,
         "Tensor": Tensor,
+        "bank_plan": stacked.bank_plan,
         "functools": functools,
+        "gather": stacked.gather,
+        "linear_bank": stacked.linear_bank,
         "math": math,
         "mix": own.mix,
         "round8": own.round8,
+        "stacked_layer_norm": stacked.stacked_layer_norm,
+        "stacked_linear": stacked.stacked_linear,
         "torch": torch,
+        **kit.names,
     }
     # The text holds nothing of a user's but identifiers that `names` made and literals.
     exec(compile(source, file, "exec", dont_inherit=True), namespace)  # noqa: S102

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...ir.diagnostics import Diagnostic, FusegraphError
@@ -12,10 +12,11 @@ from ...ir.graph import Graph
 from ...ir.node import Node
 from ..names import path_of
 from .layout import Expr, Items, statement, text_literal
-from .lowering import Held, Make, Site, SizeNames, path_expression
+from .lowering import Held, Lowering, Make, Site, SizeNames, path_expression
 from .names import Namer
 from .paragraphs import Paragraph, paragraphs
 from .sizes import reading_of
+from .splits import shared_out, split_line
 from .steps import Unfolded, unfold
 from .table import LOWERINGS
 
@@ -79,10 +80,11 @@ def require_settled(network: Graph) -> None:
     )
 
 
-def program(network: Graph) -> Program:
+def program(network: Graph, lowerings: Mapping[str, Lowering] = LOWERINGS) -> Program:
     """The program of a network. Raises FusegraphError E710, E713, E714, E715, E716."""
     require_settled(network)
     code = unfold(network)
+    splits = shared_out(code)
     namer = Namer()
     parameters = tuple([namer.parameter(node["name"]) for node in network.inputs])
     inputs = list(zip(network.inputs, parameters, strict=True))
@@ -93,8 +95,8 @@ def program(network: Graph) -> Program:
     names.update(inputs)
     owners = {path_of(node.key) for node in code.order if node.key and node.op.keyed}
     sizes = SizeNames(size_names, _floats(code, inputs, owners))
-    values, makes = _lowered(code, names, owners, sizes)
-    body = _text(parts, values, names, code.outputs)
+    values, makes = _lowered(code, names, owners, sizes, lowerings)
+    body = _text(parts, values, names, code.outputs, splits)
     reads = [
         f"{INDENT}{name} = {reading_of(symbol, inputs)}" for symbol, name in sizes.read.items()
     ]
@@ -117,7 +119,11 @@ def _floats(
 
 
 def _lowered(
-    code: Unfolded, names: dict[Node, str], owners: set[tuple[str, ...]], sizes: SizeNames
+    code: Unfolded,
+    names: dict[Node, str],
+    owners: set[tuple[str, ...]],
+    sizes: SizeNames,
+    lowerings: Mapping[str, Lowering],
 ) -> tuple[dict[Node, Expr], dict[str, Make]]:
     """The expression of each node, and the module at each key."""
     values: dict[Node, Expr] = {}
@@ -134,7 +140,7 @@ def _lowered(
                 )
             )
         me = path_expression(path_of(node.key), owners) if keyed else ""
-        lowered = LOWERINGS[node.op.name](Site(node, [names[i] for i in node.inputs], me, sizes))
+        lowered = lowerings[node.op.name](Site(node, [names[i] for i in node.inputs], me, sizes))
         if isinstance(lowered, Held):
             values[node] = lowered.call
             held.setdefault(node.key, []).append((node, lowered))
@@ -200,8 +206,10 @@ def _text(
     values: dict[Node, Expr],
     names: dict[Node, str],
     outputs: list[tuple[str, Node]],
+    splits: dict[Node, list[Node]],
 ) -> list[str]:
     lines: list[str] = []
+    behind = {node for nodes in splits.values() for node in nodes[1:]}
     for paragraph in parts:
         if lines:
             lines.append("")
@@ -209,7 +217,10 @@ def _text(
         if title:
             lines.append(f"{INDENT}# {title}"[:100])
         for node in paragraph.nodes:
-            lines += statement(f"{names[node]} = ", values[node], INDENT)
+            if node in splits:
+                lines += split_line(splits[node], names, INDENT)
+            elif node not in behind:
+                lines += statement(f"{names[node]} = ", values[node], INDENT)
         lines += _deleted(paragraph.dead)
     if len(outputs) == 1:
         return [*lines, f"{INDENT}return {names[outputs[0][1]]}"]

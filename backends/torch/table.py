@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import elementwise, mixing, products, reducing, shaping
+from . import elementwise, mixing, products, reducing, shaping, stacking
 from .lowering import Lowering
 
 LOWERINGS: Mapping[str, Lowering] = {
@@ -13,5 +13,6 @@ LOWERINGS: Mapping[str, Lowering] = {
     **elementwise.LOWERINGS,
     **shaping.LOWERINGS,
     **reducing.LOWERINGS,
+    **stacking.LOWERINGS,
 }
 """By the name of the op. The lowering of an op is in the file named as the op's own in ir/ops."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import elementwise, mixing, products, reducing, shaping, structure
+from . import elementwise, mixing, products, reducing, shaping, stacking, structure
 from .base import Attr, Attrs, Misfit, Op, Weight
 from .structure import CELL, CHOICE, FORMAL, INPUT, MAYBE
 
 PRIMITIVES: Mapping[str, Op] = {
-    op.name: op for group in (products, mixing, elementwise, shaping, reducing) for op in group.OPS
+    op.name: op
+    for group in (products, mixing, elementwise, shaping, reducing, stacking)
+    for op in group.OPS
 }
 """The ops that a `.fuse` file may call and that every backend lowers, by name."""
 
