@@ -359,6 +359,13 @@ def test_the_papers_backbones_have_the_taps_that_the_spaces_read(
     assert {tuple(value.shape) for value in logits.values()} == {(2, classes)}
 
 
+def test_the_image_taps_are_activations_and_the_last_pooling(backbones: ModuleType) -> None:
+    with torch.device("meta"):
+        network = backbones.mm_imdb()
+    tapped = [network.get_submodule(network.taps[f"image_tap[{n}]"]) for n in range(1, 5)]
+    assert [type(part) for part in tapped] == [nn.ReLU, nn.ReLU, nn.ReLU, nn.MaxPool2d]
+
+
 def test_the_co_occurrence_network_does_not_mind_the_order_of_bodies(
     backbones: ModuleType,
 ) -> None:
