@@ -216,9 +216,15 @@ def _plan(space: Graph, policies: Policies) -> _Plan:
 def _usual(policies: Policies, decision: Decision, choices: Sequence[Node]) -> PolicyName:
     if isinstance(decision, SomeOf):
         return policies.subsets
-    if isinstance(decision, KOf) or any(not _of_ops(choice) for choice in choices):
-        return policies.edges
-    return policies.ops
+    return policies.edges if among_values(decision, choices) else policies.ops
+
+
+def among_values(decision: Decision, choices: Sequence[Node]) -> bool:
+    """Whether the decision, with these choice nodes, is among values that are there: edges.
+
+    Others are among ops on the same operands, or among numbers.
+    """
+    return isinstance(decision, KOf | SomeOf) or any(not _of_ops(choice) for choice in choices)
 
 
 def _of_ops(choice: Node) -> bool:
