@@ -6,12 +6,13 @@ fused one computes the same from few large parameters, and packs and unpacks the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from ...compiler.fusion.prefix import split_prefix
 from ...compiler.fusion.stages import Fused, named, owners
 from ...compiler.fusion.supernets import fused as fused_graph
 from ...compiler.relax import Alpha, Supernet
@@ -30,18 +31,23 @@ State = dict[str, Tensor]
 class SupernetModule(nn.Module):
     """A supernet that runs, trains and is asked for its architecture. Made by `lower_supernet`.
 
-    `fusion` is how the fused graph came about; None where the module is the plain one.
+    `prefix` computes of each sample what needs no weights, `network` the rest; a search that keeps
+    what `prepare` gives need not run the prefix again. `fusion` is how the fused graph came about;
+    None where the module is the plain one.
     """
 
-    def __init__(self, supernet: Supernet, network: Network, fusion: Fused | None) -> None:
+    def __init__(
+        self, supernet: Supernet, prefix: Network, network: Network, fusion: Fused | None
+    ) -> None:
         super().__init__()
         self.supernet = supernet
+        self.prefix = prefix
         self.network = network
         self.fusion = fusion
         self.flat: Flat | None = None
+        self._drawing = [m for m in network.modules() if isinstance(m, Drawing)]
         if fusion is not None:
             self.flat = Flat(_weights(network, self._scopes))
-            self._drawing = [m for m in network.modules() if isinstance(m, Drawing)]
 
     @property
     def _scopes(self) -> tuple[str, ...]:
@@ -52,10 +58,41 @@ class SupernetModule(nn.Module):
     @property
     def parameter_names(self) -> Mapping[str, str]:
         """What `forward` calls each input of the graph."""
-        return self.network.parameter_names
+        return self.prefix.parameter_names
 
     def forward(self, *inputs: Tensor) -> Tensor | dict[str, Tensor]:
         """The outputs for the inputs in the order of the graph, as `Network.forward`."""
+        return self._rest(self._prepared(inputs))
+
+    def run(self, batch: Mapping[str, Tensor]) -> Tensor | dict[str, Tensor]:
+        """The outputs for a batch of named tensors, as `Network.run`.
+
+        Raises FusegraphError E711 where an input is missing, E712 where one does not fit its type.
+        """
+        check_batch(self.prefix.graph, batch)
+        return self(*[batch[name] for name in self.parameter_names])
+
+    def prepare(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What `run_prepared` takes in the place of the inputs: named tensors, a row per sample.
+
+        They depend on no weight, and on each sample alone. Raises FusegraphError E711, E712.
+        """
+        check_batch(self.prefix.graph, batch)
+        with torch.no_grad():
+            return self._prepared([batch[name] for name in self.parameter_names])
+
+    def run_prepared(self, batch: Mapping[str, Tensor]) -> Tensor | dict[str, Tensor]:
+        """The outputs for what `prepare` gave, or for the same rows put together anew."""
+        return self._rest(batch)
+
+    def _prepared(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        outputs = self.prefix(*inputs)
+        names = [name for name, _ in self.prefix.graph.outputs]
+        found = outputs if isinstance(outputs, dict) else {names[0]: outputs}
+        return {name: value.contiguous() for name, value in found.items()}
+
+    def _rest(self, batch: Mapping[str, Tensor]) -> Tensor | dict[str, Tensor]:
+        inputs = [batch[name] for name in self.network.parameter_names]
         if self.flat is None:
             return self.network(*inputs)
         for module in self._drawing:
@@ -65,14 +102,6 @@ class SupernetModule(nn.Module):
             return self.network(*inputs)
         finally:
             self.flat.clear()
-
-    def run(self, batch: Mapping[str, Tensor]) -> Tensor | dict[str, Tensor]:
-        """The outputs for a batch of named tensors, as `Network.run`.
-
-        Raises FusegraphError E711 where an input is missing, E712 where one does not fit its type.
-        """
-        check_batch(self.network.graph, batch)
-        return self(*[batch[name] for name in self.parameter_names])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SupernetModule:
         return _again(self.supernet, self.fusion is not None, self.plain_state(), self.training)
@@ -148,13 +177,13 @@ def lower_supernet(
     `fused`: computed by the passes of `compiler/fusion`, from one vector of weights. `compiled`: by
     `torch.compile` on top.
     """
-    plain = lower(supernet.graph, seed)
-    if not fused:
-        module = SupernetModule(supernet, plain, None)
+    fusion = fused_graph(supernet) if fused else None
+    prefix, rest = split_prefix(fusion.graph if fusion else supernet.graph)
+    if fusion is None:
+        module = SupernetModule(supernet, lower(prefix), lower(rest, seed), None)
     else:
-        fusion = fused_graph(supernet)
-        module = SupernetModule(supernet, lower(fusion.graph, seed, FUSED), fusion)
-        module.load_plain_state(plain.state_dict())
+        module = SupernetModule(supernet, lower(prefix), lower(rest, seed, FUSED), fusion)
+        module.load_plain_state(lower(supernet.graph, seed).state_dict())
     if compiled:
         module.network.compile()
     return module
@@ -172,9 +201,7 @@ def _again(
     return module.train(training)
 
 
-def _weights(
-    network: Network, scopes: tuple[str, ...]
-) -> Iterator[tuple[str, nn.Module, str]]:
+def _weights(network: Network, scopes: tuple[str, ...]) -> Iterator[tuple[str, nn.Module, str]]:
     """The name, module and attribute of each weight that is not of the architecture."""
     for path, module in network.named_modules():
         for attribute in [name for name, p in module.named_parameters(recurse=False)]:
