@@ -81,13 +81,13 @@ class SmallData:
     """Forty samples to train on and twenty-five to validate, whose labels follow from the inputs.
 
     `stop_at` raises KeyboardInterrupt once so many batches were read; `read` counts them. Inputs
-    that are `spoilt` are NaN.
+    that are `poisoned` are NaN.
     """
 
     width: int = 4
     classes: int = 3
     stop_at: int = -1
-    spoilt: bool = False
+    poisoned: bool = False
     read: int = 0
     kind: Literal["single", "multi"] = "single"
     class_names: tuple[str, ...] = field(default=())
@@ -99,8 +99,6 @@ class SmallData:
         samples = {"train": 40, "valid": 25}[split]
         arrays = {f"x[{i}]": rng.normal(size=(samples, self.width)) for i in range(1, 4)}
         labels = np.argmax((arrays["x[1]"] + arrays["x[3]"])[:, : self.classes], axis=1)
-        if self.spoilt:
-            arrays = {name: np.full_like(array, np.nan) for name, array in arrays.items()}
         chosen = {name: arrays[name].astype(np.float32) for name in inputs}
         return CountedBatches(self, tensor_batches(chosen, labels, batch=batch, device=device))
 
@@ -123,6 +121,8 @@ class CountedBatches:
             if self.data.read == self.data.stop_at:
                 raise KeyboardInterrupt
             self.data.read += 1
+            if self.data.poisoned:
+                batch = Batch({n: v * torch.nan for n, v in batch.inputs.items()}, batch.labels)
             yield batch
 
 
@@ -381,7 +381,7 @@ class GradientConformance:
 
     def test_a_supernet_that_diverges_says_so(self, text: str) -> None:
         with pytest.raises(FusegraphError) as refused:
-            drive(self.make(text), SmallData(spoilt=True))
+            drive(self.make(text), SmallData(poisoned=True))
         [told] = refused.value.diagnostics
         assert told.code == "E701"
         assert "epoch 1" in told.place
