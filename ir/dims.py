@@ -256,12 +256,27 @@ def _exact_quotient(value: Expr, divisor: Static) -> Static | None:
 
 
 def floordiv(a: Static, b: Static) -> Static:
-    """`a // b`, exact where `b` divides `a` as a polynomial."""
+    """`a // b`, exact where `b` divides `a` as a polynomial; `(4*T + 3) // 4` is `T`."""
     if isinstance(a, Expr) and (exact := _exact_quotient(a, b)) is not None:
         return exact
+    if isinstance(a, Expr) and isinstance(b, int) and (whole := _whole_part(a, b)):
+        return _from_terms(whole) + floordiv(a - _from_terms(whole) * b, b)
     if isinstance(a, Expr) or isinstance(b, Expr):
         return expression(Call("floordiv", (a, b)))
     return FUNCTIONS["floordiv"](a, b)
+
+
+def _whole_part(value: Expr, divisor: int) -> dict[Monomial, Number]:
+    """What `divisor` divides of the terms in named sizes, which are whole: these leave the floor.
+
+    So a convolution with stride 4 over `4*T` frames has `T` of them, whatever its kernel pads.
+    """
+    return {
+        monomial: factor // divisor
+        for monomial, factor in value.terms
+        if monomial and all(isinstance(atom, Symbol) for atom in monomial)
+        if divisor != 0 and isinstance(factor, int) and factor % divisor == 0
+    }
 
 
 def mod(a: Static, b: Static) -> Static:
