@@ -32,6 +32,7 @@ class Watcher:
         self._bars: Any = None
         self._task: Any = None
         self._stage = ""
+        self._trial = ""
         self._total = 0
         self._done = 0
         self._replayed = 0
@@ -84,6 +85,7 @@ class Watcher:
 
     def _StageStarted(self, event: Any) -> None:  # noqa: N802 - named after the event
         self._stage, self._total, self._done = event.stage, event.trials, 0
+        self._trial = event.trial
         self._replayed, self._best, self._about = 0, None, ""
         note = f" ({event.note})" if event.note else ""
         if event.trials:
@@ -137,7 +139,7 @@ class Watcher:
 
     def _SearchFinished(self, event: Any) -> None:  # noqa: N802
         if self._replayed:
-            self._line(f"{plural(self._replayed, 'network')} from before", always=True)
+            self._line(f"{plural(self._replayed, self._trial)} from before", always=True)
 
     # ── beneath ──────────────────────────────────────────────────────────────────────────────────
 

@@ -35,13 +35,13 @@ from ...ir.genotype import Genotype
 from ...ir.graph import Graph
 from ...tasks.sources import TaskData
 from ...training.bilevel import Bilevel, EpochLosses
-from ...training.loop import Forward
 from ...training.settings import TrainSettings
 from ...training.steps import Diverged, choose_device, own_randomness
 from ..errors import search_error
 from ..genotypes import genotype_text
 from ..protocol import ArchitectureEpoch, Epoch, Scored
 from ..randomness import derive
+from .data import prepared
 from .entropy import openness
 from .options import BmNasOptions
 from .state import load_state, save_state, shapes_of
@@ -234,7 +234,7 @@ class _Run:
         self.module = module.to(device)
         names = list(module.parameter_names)
         self._train, self._valid = [
-            data.source(split, names, batch=settings.batch, device=device)
+            prepared(self.module, data.source(split, names, batch=settings.batch, device=device))
             for split in ("train", "valid")
         ]
         self._device = device
@@ -246,7 +246,7 @@ class _Run:
             options.of_architecture,
             device,
             kind=data.kind,
-            forward=_forward(names),
+            forward=_forward,
             positive_weight=data.positive_weight() if settings.balance else None,
         )
         what = {
@@ -317,14 +317,11 @@ def _of_the_search(settings: TrainSettings, options: BmNasOptions, seed: int) ->
     return settings.model_copy(update=changes)
 
 
-def _forward(names: list[str]) -> Forward:
-    """Inputs by position; the output `logits`, or the only one."""
-
-    def forward(module: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
-        found: Any = module(*[inputs[name] for name in names])
-        return found["logits"] if isinstance(found, Mapping) else found
-
-    return forward
+def _forward(module: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+    """The output `logits`, or the only one."""
+    assert isinstance(module, SupernetModule)
+    found = module.run_prepared(inputs)
+    return found["logits"] if isinstance(found, dict) else found
 
 
 def _zeros(shape: Sequence[int]) -> Alpha:
