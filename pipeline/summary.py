@@ -34,6 +34,7 @@ from ..report.data import (
     WinnerSection,
 )
 from ..report.page import write_report
+from ..searchers.registry import trial_of
 from ..searchers.store import TrialStore
 from .events import read_events
 from .run_folder import RunFolder
@@ -192,7 +193,10 @@ def _search(
     metric = section["train"]["metric"]
     told = [(name, _text(value)) for name, value in section["options"].items()]
     told += [(f"constant {name}", _text(value)) for name, value in section["set"].items()]
-    told += [(name, _text(section["train"][name])) for name in ("epochs", "batch", "learning_rate")]
+    # The epochs of candidates mean nothing where each trial is an epoch.
+    names = ("batch", "learning_rate")
+    names = names if trial_of(section["searcher"]) == "epoch" else ("epochs", *names)
+    told += [(name, _text(section["train"][name])) for name in names]
     return SearchSection(
         searcher=section["searcher"],
         metric=f"{metric} on the validation split",
