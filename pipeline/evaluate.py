@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,13 +17,16 @@ from ..ir.dims import symbols_in
 from ..ir.dsl import Program
 from ..ir.graph import Graph
 from ..ir.settling import bind
-from ..searchers.protocol import Evaluation, Inherited, Proposal
+from ..searchers.protocol import Array, Evaluation, Inherited, Proposal
+from ..searchers.randomness import derive
 from ..tasks.sources import TaskData
+from ..training.batches import BatchSource
 from ..training.events import BatchEnded, TrainingEvent
 from ..training.loop import FitResult, Forward, choose_device, fit
 from ..training.settings import TrainSettings
 from .run_folder import RunFolder
 from .sources import carry_over
+from .tasks import Prepared
 
 SEEDS = 2**31
 """Training takes seeds below this."""
@@ -36,6 +39,9 @@ class TaskEvaluator:
     Candidates are genotypes of `searched`; where `trained` is given they are carried over to that
     first (MFAS trains its best five at a larger width). With `folder` each training keeps its
     state there after every epoch, under `stage` and the trial's number, and goes on from it.
+
+    With `order_seed` all proposals see the training data in one order; without, each in that of its
+    own seed.
     """
 
     searched: Program
@@ -44,21 +50,14 @@ class TaskEvaluator:
     trained: Program | None = None
     folder: RunFolder | None = None
     stage: str = "search"
+    order_seed: int | None = None
     on_event: Callable[[TrainingEvent], None] | None = None
 
     def evaluate(self, proposal: Proposal, inherited: Inherited) -> Evaluation:
         """See `Evaluator.evaluate`: a pure function of the proposal and what it inherits."""
-        genotype, program = proposal.genotype, self.searched
-        if self.trained is not None:
-            genotype = carry_over(genotype, program, self.trained)
-            program = self.trained
-        network = network_of(program.graph, genotype)
-        module = lower(network, seed=proposal.seed)
-        state = module.state_dict()
-        shared = inherited.matching({name: value.shape for name, value in state.items()})
-        if shared:
-            state.update({name: torch.from_numpy(value.copy()) for name, value in shared.items()})
-            module.load_state_dict(state)
+        network, module = self._lowered(proposal)
+        shared = inherited.matching(_shapes(module))
+        module.load_state_dict({**module.state_dict(), **_tensors(shared)})
         settings = self.settings.model_copy(update={"seed": proposal.seed % SEEDS})
         name = f"{self.stage}-{proposal.trial}"
         result = train_module(
@@ -67,11 +66,30 @@ class TaskEvaluator:
             settings,
             folder=self.folder,
             name=name,
+            order_seed=self.order_seed,
             on_event=self.on_event,
         )
-        metrics = {**figures(network), **outcome(result)}
-        weights = {n: v.detach().cpu().numpy() for n, v in module.state_dict().items()}
-        return Evaluation(result.best_score, metrics, {n: _ours(v) for n, v in weights.items()})
+        return _evaluation(network, result, module.state_dict())
+
+    def _lowered(self, proposal: Proposal) -> tuple[Graph, Network]:
+        """The network of a proposal, as it starts without inheriting."""
+        genotype, program = proposal.genotype, self.searched
+        if self.trained is not None:
+            genotype = carry_over(genotype, program, self.trained)
+            program = self.trained
+        network = network_of(program.graph, genotype)
+        return network, lower(network, seed=proposal.seed % SEEDS)
+
+
+def evaluator_of(prepared: Prepared) -> TaskEvaluator:
+    """Trains the candidates of a search, all with the training data in one order of its seed."""
+    section = prepared.task.settings.search
+    return TaskEvaluator(
+        prepared.searched,
+        prepared.data,
+        section.train,
+        order_seed=derive(section.seed, "order") % SEEDS,
+    )
 
 
 def train_module(
@@ -81,19 +99,16 @@ def train_module(
     *,
     folder: RunFolder | None,
     name: str,
+    order_seed: int | None = None,
     on_event: Callable[[TrainingEvent], None] | None = None,
 ) -> FitResult:
     """Train on the training split, choose the epoch by the validation split; only the inputs that
     the network has are read.
 
-    With `folder` an interrupted training goes on, and the epochs are written at the end.
+    With `folder` an interrupted training goes on, and the epochs are written at the end. The order
+    of the batches is that of `order_seed`, or of the settings' seed.
     """
-    device = choose_device(settings.device)
-    inputs = list(module.parameter_names)
-    train, valid = [
-        data.source(split, inputs, batch=settings.batch, device=device)
-        for split in ("train", "valid")
-    ]
+    train, valid = _sources(data, list(module.parameter_names), settings)
     state = None if folder is None else folder.state(name)
     result = fit(
         module,
@@ -103,6 +118,7 @@ def train_module(
         kind=data.kind,
         forward=forward_of(module),
         positive_weight=data.positive_weight() if settings.balance else None,
+        order_seed=order_seed,
         on_event=None if on_event is None else _without_batches(on_event),
         state=state,
     )
@@ -112,6 +128,18 @@ def train_module(
             {"epochs": [asdict(epoch) for epoch in result.history], "best": result.best_epoch},
         )
     return result
+
+
+def _sources(
+    data: TaskData, inputs: Sequence[str], settings: TrainSettings
+) -> tuple[BatchSource, BatchSource]:
+    """The training and the validation split."""
+    device = choose_device(settings.device)
+    train, valid = [
+        data.source(split, inputs, batch=settings.batch, device=device)
+        for split in ("train", "valid")
+    ]
+    return train, valid
 
 
 def forward_of(module: Network) -> Forward:
@@ -146,9 +174,18 @@ def outcome(result: FitResult) -> dict[str, float]:
     }
 
 
-def _ours(value: Any) -> Any:
-    """A copy: the module's own memory may be reused by the next candidate."""
-    return np.array(value)
+def _shapes(module: Network) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in module.state_dict().items()}
+
+
+def _tensors(arrays: Mapping[str, Array]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+
+
+def _evaluation(network: Graph, result: FitResult, weights: Mapping[str, Tensor]) -> Evaluation:
+    """The weights are copies: a module's own memory may be reused by the next candidate."""
+    arrays = {name: np.array(value.detach().cpu().numpy()) for name, value in weights.items()}
+    return Evaluation(result.best_score, {**figures(network), **outcome(result)}, arrays)
 
 
 def _without_batches(

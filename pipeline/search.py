@@ -25,7 +25,7 @@ from ..searchers.registry import make_searcher, trial_of
 from ..searchers.store import TrialStore
 from ..tasks.placing import at_key
 from ..tasks.task_file import Task
-from .evaluate import TaskEvaluator, figures
+from .evaluate import TaskEvaluator, evaluator_of, figures
 from .events import EventLog, OnRunEvent, RunEvent, StageStarted, ignore
 from .export import export_best
 from .files import write_file
@@ -167,8 +167,7 @@ def _searched(
     """Run the searcher, each sort by its driver."""
     space, settings = prepared.searched.graph, prepared.task.settings.search.train
     if not owns_a_loop(searcher):
-        evaluator = TaskEvaluator(prepared.searched, prepared.data, settings)
-        return run_search(space, searcher, evaluator, store, tell)
+        return run_search(space, searcher, evaluator_of(prepared), store, tell)
 
     def figures_of(genotype: Genotype) -> Mapping[str, float]:
         return figures(network_of(space, genotype))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from fusegraph.ir.diagnostics import FusegraphError
 from fusegraph.ir.dsl import load
 from fusegraph.pipeline import evaluate as evaluate_module
-from fusegraph.pipeline.evaluate import TaskEvaluator
+from fusegraph.pipeline.evaluate import TaskEvaluator, evaluator_of
 from fusegraph.pipeline.events import EventLog, StageStarted, read_events
 from fusegraph.pipeline.files import write_file
 from fusegraph.pipeline.run_folder import begin_run, open_run
@@ -76,6 +77,24 @@ def test_the_trained_weights_go_to_the_bank_and_the_next_one_starts_from_them(ta
     assert not np.array_equal(
         again.weights["h.1.linear.weight"], alone.weights["h.1.linear.weight"]
     )
+
+
+def test_the_candidates_of_a_search_see_the_data_in_one_order_that_depends_on_its_seed(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, proposal = evaluator_and_proposal(task)
+    real, seeds = evaluate_module.fit, list[int]()
+
+    def watched(*given: Any, **named: Any) -> Any:
+        seeds.append(named["order_seed"])
+        return real(*given, **named)
+
+    monkeypatch.setattr(evaluate_module, "fit", watched)
+    for seed in (1, 2):
+        evaluator = evaluator_of(prepare(with_search(task, seed=seed)))
+        for trial in (0, 1):
+            evaluator.evaluate(replace(proposal, trial=trial, seed=trial), InheritedWeights())
+    assert seeds[0] == seeds[1] != seeds[2] == seeds[3]
 
 
 def test_an_evaluation_tells_the_size_of_the_network(task: Task) -> None:
