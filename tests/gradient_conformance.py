@@ -72,6 +72,14 @@ space limited {
 }
 """
 
+SETTLED = """fuse 1
+space settled {
+  dim N
+  input x[1]: f32[N, 4]
+  output logits = linear(x[1], out=3)
+}
+"""
+
 SETTINGS = TrainSettings(batch=16, learning_rate=3e-2, device="cpu", precision="float32")
 STATE = "state.safetensors"
 
@@ -387,15 +395,8 @@ class GradientConformance:
         assert "epoch 1" in told.place
 
     def test_a_space_without_open_decisions_is_refused(self) -> None:
-        settled = """fuse 1
-space settled {
-  dim N
-  input x[1]: f32[N, 4]
-  output logits = linear(x[1], out=3)
-}
-"""
         with pytest.raises(FusegraphError) as refused:
-            self.make(settled)
+            self.make(SETTLED)
         assert refused.value.diagnostics[0].code == "E813"
 
 
