@@ -32,6 +32,7 @@ from .steps import (
     of_the_network,
     optimiser_of,
     own_randomness,
+    precise,
     precision_of,
 )
 
@@ -167,7 +168,7 @@ def predict(
     with precision or nullcontext():
         for batch in source.epoch(None):
             with of_the_network(f"evaluation, batch {len(logits) + 1}"):
-                logits.append(forward(module, batch.inputs).float())
+                logits.append(precise(forward(module, batch.inputs)))
             labels.append(batch.labels)
     return torch.cat(logits), torch.cat(labels)
 
@@ -245,7 +246,7 @@ class _Run:
                 logits = self.forward(self.module, batch.inputs)
             if first:
                 check_labels(self.kind, logits, batch.labels)
-            loss = self.loss(logits.float(), batch.labels)
+            loss = self.loss(precise(logits), batch.labels)
         if self.optimiser is not None and loss.requires_grad:
             self.optimiser.zero_grad(set_to_none=True)
             for group in self.optimiser.param_groups:

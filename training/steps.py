@@ -97,6 +97,11 @@ def precision_of(settings: TrainSettings, device: torch.device) -> AbstractConte
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
+def precise(logits: Tensor) -> Tensor:
+    """As losses and scores want them: float32 where they are of lower precision."""
+    return logits if logits.dtype is torch.float64 else logits.float()
+
+
 def check_labels(kind: Kind, logits: Tensor, labels: Tensor) -> None:
     """Raises FusegraphError E706 where labels and logits do not fit."""
     samples = len(labels)

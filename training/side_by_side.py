@@ -1,0 +1,389 @@
+"""Trains several networks as one program: the results of `fit` for each, in a fraction of the time.
+
+All see the same batches in the same order. What a network learns depends on the others in nothing
+but rounding and, where there is dropout, in the numbers that are drawn for its mask.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..backends.torch import lower
+from ..compiler.cost import cost
+from ..ir.diagnostics import Diagnostic, FusegraphError
+from ..ir.dims import symbols_in
+from ..ir.graph import Graph, graph
+from ..ir.settling import bind
+from .batches import BatchSource
+from .events import EpochEnded, TrainingEnded, TrainingEvent
+from .joint import Joint, losses_of
+from .loop import FitResult, fit
+from .losses import Kind
+from .metrics import Score, score_function
+from .schedules import learning_rate
+from .settings import TrainSettings
+from .steps import (
+    Diverged,
+    check_labels,
+    choose_device,
+    epoch_seed,
+    of_the_network,
+    own_randomness,
+    precision_of,
+)
+from .tensors import TensorBatches
+
+OnTrainee = Callable[[int, TrainingEvent], None]
+"""Called with a trainee's place and what it tells: the end of its epochs and of its training."""
+
+MOST_BYTES = 2**31
+"""Of activations: networks that together need more are trained in several programs."""
+
+_SEEDS = 2**31
+
+
+@dataclass(frozen=True, slots=True)
+class Trainee:
+    """A network to be trained.
+
+    `weights` are where it starts, by the names of its `state_dict`; what they have not starts as
+    in `lower(network, seed)`. They give the precision too. `seed` is also that of its dropout.
+    """
+
+    network: Graph
+    weights: Mapping[str, Tensor] | None
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """How it went: the result and the weights of the best epoch, or what went wrong."""
+
+    result: FitResult | None
+    failure: FusegraphError | None
+    weights: Mapping[str, Tensor]
+
+
+def fit_side_by_side(
+    trainees: Sequence[Trainee],
+    train: BatchSource,
+    valid: BatchSource,
+    settings: TrainSettings,
+    *,
+    kind: Kind = "single",
+    positive_weight: Tensor | None = None,
+    order_seed: int = 0,
+    on_event: OnTrainee | None = None,
+) -> list[Trained]:
+    """Trains all, each as `fit` would, and answers in their order.
+
+    Each has its own optimiser state, gradient norm, dropout, best epoch, and end: one that
+    diverges, or whose patience is over, leaves the others as they are. Networks whose logits
+    differ in type, or that together need more than `MOST_BYTES`, are trained in several programs.
+
+    Args:
+        trainees: their networks have one output, or one that is called `logits`.
+        train: batches with every input that one of the networks reads, on the settings' device.
+        valid: likewise; chooses the best epoch.
+        settings: see `TrainSettings`; its seed is one of those of the dropout.
+        kind: single-label or multi-label.
+        positive_weight: (classes,), multi-label only.
+        order_seed: of the batch order, as in `fit`.
+        on_event: called after each epoch of each network, and at its end.
+
+    Raises:
+        FusegraphError: E707 where this machine has no such device. All else is the failure of a
+            network: E701, E704, E706, E708, and what `lower` raises.
+    """
+    device = choose_device(settings.device)
+    run = _Run(train, valid, settings, device, kind, order_seed, on_event)
+    if positive_weight is not None:
+        run.positive_weight = positive_weight.to(device)
+    found: dict[int, Trained] = {}
+    ready: dict[int, _Ready] = {}
+    for place, trainee in enumerate(trainees):
+        try:
+            ready[place] = _prepared(trainee)
+        except FusegraphError as error:
+            found[place] = Trained(None, error, {})
+    with own_randomness(device):
+        for places in _programs(ready, settings):
+            found.update(run.together({place: ready[place] for place in places}))
+    return [found[place] for place in range(len(trainees))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A trainee with its start, and its network with the logits as its only output."""
+
+    trainee: Trainee
+    network: Graph
+    start: dict[str, Tensor]
+
+
+def _prepared(trainee: Trainee) -> _Ready:
+    network = trainee.network
+    outputs = dict(network.outputs)
+    if "logits" not in outputs and len(outputs) > 1:
+        raise FusegraphError(
+            Diagnostic(
+                code="E704",
+                message=f"expected an output `logits`, found {', '.join(sorted(outputs))}",
+                place=network.name,
+                help="name the output that is trained `logits`",
+            )
+        )
+    root = outputs["logits"] if "logits" in outputs else network.roots[0]
+    start = lower(network, trainee.seed).state_dict()
+    start.update(trainee.weights or {})
+    bare = graph(network.name, network.inputs, [("logits", root)], network.requires)
+    return _Ready(trainee, bare, {name: value.detach() for name, value in start.items()})
+
+
+def _programs(ready: Mapping[int, _Ready], settings: TrainSettings) -> list[list[int]]:
+    """The places of networks that are trained together: alike, and not too many."""
+    alike: dict[Any, list[tuple[dict[str, Any], list[int], float]]] = {}
+    found: list[list[int]] = []
+    for place, each in ready.items():
+        network = each.network
+        inputs = {node["name"]: node.type for node in network.inputs}
+        activations = cost(network).activation_bytes
+        one: Any = bind(activations, dict.fromkeys(symbols_in(activations), 1))
+        needs = float(one) * settings.batch
+        programs = alike.setdefault(network.roots[0].type, [])
+        for at, (known, places, taken) in enumerate(programs):
+            agree = all(known.get(name, type) is type for name, type in inputs.items())
+            if agree and taken + needs <= MOST_BYTES:
+                places.append(place)
+                programs[at] = ({**known, **inputs}, places, taken + needs)
+                break
+        else:
+            programs.append((inputs, [place], needs))
+            found.append(programs[-1][1])
+    return found
+
+
+@dataclass(slots=True)
+class _Member:
+    """What is known of a network while it is trained."""
+
+    place: int
+    history: list[EpochEnded] = field(default_factory=list[EpochEnded])
+    best_epoch: int = 0
+    best_score: float = -math.inf
+    best: dict[str, Tensor] | None = None
+    failure: FusegraphError | None = None
+
+    def over(self, settings: TrainSettings) -> bool:
+        """Whether its training has ended."""
+        patience = settings.patience
+        tired = patience is not None and len(self.history) - self.best_epoch >= patience
+        return self.failure is not None or len(self.history) == settings.epochs or tired
+
+
+@dataclass(slots=True)
+class _Run:
+    """What is the same for all programs of a call."""
+
+    train: BatchSource
+    valid: BatchSource
+    settings: TrainSettings
+    device: torch.device
+    kind: Kind
+    order_seed: int
+    on_event: OnTrainee | None
+    positive_weight: Tensor | None = None
+
+    def together(self, ready: Mapping[int, _Ready]) -> dict[int, Trained]:
+        """Trains these in one program; one by one where torch refuses the program."""
+        if len(ready) > 1:
+            try:
+                return self._jointly(ready)
+            except (FusegraphError, ValueError):
+                pass  # whose fault it is shows when each is trained by itself
+        return {place: self._alone(place, each) for place, each in ready.items()}
+
+    def _jointly(self, ready: Mapping[int, _Ready]) -> dict[int, Trained]:
+        joint = Joint(
+            [each.network for each in ready.values()],
+            [each.start for each in ready.values()],
+            self.settings,
+            self.device,
+        )
+        members = [_Member(place) for place in ready]
+        running = list(members)
+        score = _score(self.settings, self.kind)
+        seed = _joint_seed(self.settings.seed, [each.trainee.seed for each in ready.values()])
+        for epoch in range(1, self.settings.epochs + 1):
+            torch.manual_seed(epoch_seed(seed, epoch))  # dropout
+            self._epoch(epoch, joint, running, score)
+            going = [at for at, member in enumerate(running) if not member.over(self.settings)]
+            if not going:
+                break
+            # A member that has ended is computed along until half of them have: then those that
+            # are left are worth a program of their own.
+            if 2 * len(going) <= len(running):
+                joint = joint.narrowed(going)
+                running = [running[at] for at in going]
+        return {m.place: self._trained(m, ready[m.place]) for m in members}
+
+    def _epoch(
+        self, number: int, joint: Joint, running: Sequence[_Member], score: Score | None
+    ) -> None:
+        start = time.perf_counter()
+        losses, rate = self._pass(number, joint)
+        with torch.no_grad():
+            logits, labels = self._predicted(joint)
+            valid = losses_of(self.kind, logits, labels, 0.0, self.positive_weight).tolist()
+        seconds = time.perf_counter() - start
+        improved: list[tuple[int, _Member]] = []
+        for at, member in enumerate(running):
+            if member.over(self.settings):
+                continue
+            loss = losses[at]
+            member.failure = loss if isinstance(loss, Diverged) else None
+            if member.failure is None and not math.isfinite(valid[at]):
+                member.failure = Diverged(number, None, valid[at])
+            if isinstance(loss, Diverged) or member.failure is not None:
+                continue
+            reached = -valid[at] if score is None else score(logits[at], labels)
+            better = reached > member.best_score
+            member.history.append(
+                EpochEnded(
+                    epoch=number,
+                    epochs=self.settings.epochs,
+                    train_loss=loss,
+                    valid_loss=valid[at],
+                    score=reached,
+                    learning_rate=rate,
+                    seconds=seconds,
+                    best=better,
+                )
+            )
+            if better:
+                member.best_epoch, member.best_score = number, reached
+                improved.append((at, member))
+        states = joint.states([at for at, _ in improved])
+        for (_, member), state in zip(improved, states, strict=True):
+            member.best = state
+        if self.on_event is not None:
+            for member in running:
+                if member.history and member.history[-1].epoch == number:
+                    self.on_event(member.place, member.history[-1])
+
+    def _pass(self, number: int, joint: Joint) -> tuple[list[float | Diverged], float]:
+        """One pass over the training split: each member's mean loss, or where it diverged."""
+        joint.module.train()
+        source = _only(self.train, joint.inputs)
+        batches = len(source)
+        order = torch.Generator().manual_seed(epoch_seed(self.order_seed, number))
+        seen: list[Tensor] = []
+        sizes: list[int] = []
+        rate = 0.0
+        for index, batch in enumerate(source.epoch(order)):
+            rate = learning_rate(self.settings, number - 1, index, batches)
+            with of_the_network(f"epoch {number}, batch {index + 1}"):
+                with precision_of(self.settings, self.device):
+                    logits = joint.logits(batch.inputs)
+                    if index == 0:
+                        check_labels(self.kind, logits[0], batch.labels)
+                    smoothing = self.settings.label_smoothing
+                    losses = losses_of(
+                        self.kind, logits, batch.labels, smoothing, self.positive_weight
+                    )
+                joint.step(losses, rate)
+            seen.append(losses.detach())
+            sizes.append(len(batch.labels))
+        table = torch.stack(seen).cpu()
+        weights = torch.tensor(sizes, dtype=table.dtype)[:, None]
+        means = ((table * weights).sum(0) / max(1, sum(sizes))).tolist()
+        found: list[float | Diverged] = list(means)
+        finite = table.isfinite()
+        for at in (~finite.all(0)).nonzero().flatten().tolist():
+            first = int(finite[:, at].logical_not().nonzero()[0])
+            found[at] = Diverged(number, first + 1, table[first, at].item())
+        return found, rate
+
+    def _predicted(self, joint: Joint) -> tuple[Tensor, Tensor]:
+        """Logits [members, samples, classes] and labels of the validation split."""
+        joint.module.eval()
+        parts: list[Tensor] = []
+        labels: list[Tensor] = []
+        with precision_of(self.settings, self.device):
+            for batch in _only(self.valid, joint.inputs).epoch(None):
+                with of_the_network(f"evaluation, batch {len(parts) + 1}"):
+                    parts.append(joint.logits(batch.inputs))
+                labels.append(batch.labels)
+        return torch.cat(parts, 1), torch.cat(labels)
+
+    def _trained(self, member: _Member, ready: _Ready) -> Trained:
+        if member.failure is not None:
+            return Trained(None, member.failure, {})
+        epochs = len(member.history)
+        early = epochs < self.settings.epochs
+        if self.on_event is not None:
+            ended = TrainingEnded(epochs, member.best_epoch, member.best_score, early)
+            self.on_event(member.place, ended)
+        result = FitResult(member.best_epoch, member.best_score, tuple(member.history), early)
+        return Trained(result, None, {**ready.start, **(member.best or {})})
+
+    def _alone(self, place: int, ready: _Ready) -> Trained:
+        settings = self.settings.model_copy(update={"seed": ready.trainee.seed % _SEEDS})
+        module = lower(ready.network, ready.trainee.seed)
+        names = module.state_dict()
+        for value in ready.start.values():
+            if value.is_floating_point():
+                module.to(value.dtype)
+                break
+        module.load_state_dict({n: v for n, v in ready.start.items() if n in names})
+        tell, inputs = self.on_event, list(module.parameter_names)
+
+        def forward(network: Any, batch: Mapping[str, Tensor]) -> Tensor:
+            return network(*[batch[name] for name in inputs])
+
+        try:
+            result = fit(
+                module,
+                _only(self.train, inputs),
+                _only(self.valid, inputs),
+                settings,
+                kind=self.kind,
+                forward=forward,
+                positive_weight=self.positive_weight,
+                order_seed=self.order_seed,
+                on_event=None if tell is None else lambda event: _told(tell, place, event),
+            )
+        except FusegraphError as error:
+            return Trained(None, error, {})
+        return Trained(result, None, {**ready.start, **module.state_dict()})
+
+
+def _told(tell: OnTrainee, place: int, event: TrainingEvent) -> None:
+    if isinstance(event, (EpochEnded, TrainingEnded)):
+        tell(place, event)
+
+
+def _score(settings: TrainSettings, kind: Kind) -> Score | None:
+    if settings.metric == "loss":
+        return None
+    return score_function(settings.metric, kind, top_k=settings.top_k)
+
+
+def _only(source: BatchSource, inputs: Sequence[str]) -> BatchSource:
+    """The source without inputs that no one reads, where they would be permuted for nothing."""
+    if isinstance(source, TensorBatches) and all(name in source.inputs for name in inputs):
+        return replace(source, inputs={name: source.inputs[name] for name in inputs})
+    return source
+
+
+def _joint_seed(seed: int, seeds: Sequence[int]) -> int:
+    digest = blake2b(repr((seed, *seeds)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % _SEEDS
