@@ -32,6 +32,7 @@ from straightforward_bm_nas import (
     StraightforwardSteps,
     random_batch,
 )
+from supernet_sides import SupernetSteps, check
 from torch import Tensor
 
 WARM_UP = 3
@@ -63,10 +64,20 @@ def baseline(configuration: Configuration, device: str) -> Steps:
     return StraightforwardSteps(configuration, device=device)
 
 
-SIDES: dict[str, Make] = {"baseline": baseline}
+def ours(configuration: Configuration, device: str) -> Steps:
+    """The example space, relaxed and fused."""
+    return SupernetSteps(configuration, device, compiled=False)
+
+
+def compiled(configuration: Configuration, device: str) -> Steps:
+    """The same with torch.compile on top."""
+    return SupernetSteps(configuration, device, compiled=True)
+
+
+SIDES: dict[str, Make] = {"baseline": baseline, "fused": ours}
 """What takes turns; the first is what the others are compared with."""
 
-COMPILED_SIDES: dict[str, Make] = {}
+COMPILED_SIDES: dict[str, Make] = {"compiled": compiled}
 """What `--compile` adds."""
 
 
@@ -248,6 +259,10 @@ def main() -> None:
     makes = {**SIDES, **(COMPILED_SIDES if asked.compiled else {})}
     print(f"ms, median of {asked.rounds} rounds in which the sides take turns; full = all three")
     for configuration in asked.configurations:
+        apart = check(configuration, random_batch(configuration, 2))
+        print(f"\n{configuration.name}: loss and gradients of both sides agree to {apart:.0e}")
+        if apart > 1e-9:
+            raise SystemExit("the sides do not compute the same")
         for threads in asked.threads:
             compare(configuration, makes, threads, asked)
 
