@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -57,11 +58,11 @@ def _summed(w: Tensor, plan: _Plan, extras: Sequence[Tensor]) -> Tensor:
     return w
 
 
-class DenseFunction(torch.autograd.Function):
+class _DenseFunction(torch.autograd.Function):
     """Inputs: plan, x, weight, bias, gamma, beta, running mean, running variance, extras."""
 
     @staticmethod
-    def forward(  # noqa: D102
+    def forward(
         ctx: Any,
         plan: _Plan,
         training: bool,
@@ -85,7 +86,10 @@ class DenseFunction(torch.autograd.Function):
             z = product(x, w)
             h, *stats = _normed(z, full, gamma, beta, mean, var, plan.norm)
         else:
-            assert gamma is not None and beta is not None and mean is not None and var is not None
+            assert gamma is not None
+            assert beta is not None
+            assert mean is not None
+            assert var is not None
             factor = gamma * torch.rsqrt(var + plan.norm[0])
             offset = (beta - mean * factor) if full is None else beta + (full - mean) * factor
             h = product(x, w * factor[:, None], offset)
@@ -96,7 +100,7 @@ class DenseFunction(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:  # noqa: D102
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         plan: _Plan = ctx.plan
         (g,) = grads
         x, w, full, gamma, mean, var, z, batch_mean, invstd, *kept = ctx.saved_tensors
@@ -143,7 +147,8 @@ def _normed(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The batch norm of z + bias, whose running variance counts each row `repeats` times."""
     eps, momentum, repeats = norm
-    assert mean is not None and var is not None
+    assert mean is not None
+    assert var is not None
     if repeats == 1:
         h, batch_mean, invstd = torch.native_batch_norm(
             z, gamma, beta, mean, var, True, momentum, eps
@@ -151,9 +156,7 @@ def _normed(
         if bias is not None:
             mean.add_(bias.detach(), alpha=momentum)
         return h, batch_mean, invstd
-    h, batch_mean, invstd = torch.native_batch_norm(
-        z, gamma, beta, None, None, True, momentum, eps
-    )
+    h, batch_mean, invstd = torch.native_batch_norm(z, gamma, beta, None, None, True, momentum, eps)
     count = z.shape[0] * repeats
     mean.lerp_(batch_mean if bias is None else batch_mean + bias.detach(), momentum)
     spread = invstd.pow(-2).sub_(eps).mul_(count / (count - 1))
@@ -216,7 +219,8 @@ def _tails_backward(
         found = _aten.threshold_backward(g, y, 0)
         return found.mul_(1.0 / (1.0 - p)) if p and training else found
     h, y, *rest = kept
-    assert h is not None and y is not None
+    assert h is not None
+    assert y is not None
     found = g.new_empty((g.shape[0], out))
     read = sum([(stop - start) * (2 if kind == "glu" else 1) for kind, start, stop, *_ in tails])
     if read < out or _overlap(tails):
@@ -255,7 +259,7 @@ def _overlap(tails: Sequence[TailSpec]) -> bool:
     spans = [(start, stop) for _, start, stop, _, _ in tails]
     spans += [(g, g + stop - start) for kind, start, stop, g, _ in tails if kind == "glu"]
     spans.sort()
-    return any(a[1] > b[0] for a, b in zip(spans, spans[1:], strict=False))
+    return any(a[1] > b[0] for a, b in pairwise(spans))
 
 
 def _tails_added(
@@ -325,7 +329,7 @@ class Dense(Drawing):
         """x: [R, in] -> [R, widths of the tails]."""
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
-        return DenseFunction.apply(
+        return _DenseFunction.apply(
             self.plan,
             self.training,
             x,
@@ -336,7 +340,7 @@ class Dense(Drawing):
             self.running_mean,
             self.running_var,
             *[getattr(self, name) for name in self.extras],
-        )  # pyright: ignore[reportReturnType]
+        )
 
 
 class RepeatedNorm(nn.BatchNorm1d):
@@ -351,7 +355,8 @@ class RepeatedNorm(nn.BatchNorm1d):
         if not self.training:
             return super().forward(input)
         before = self.running_var
-        assert before is not None and self.momentum is not None
+        assert before is not None
+        assert self.momentum is not None
         rows = input.shape[0]
         old = before.clone()
         y = super().forward(input)

@@ -13,7 +13,7 @@ class _Unflatten(torch.autograd.Function):
     """A vector as tensors; the way back writes their gradients side by side, once."""
 
     @staticmethod
-    def forward(ctx: Any, shapes: Sequence[torch.Size], flat: Tensor) -> tuple[Tensor, ...]:  # noqa: D102
+    def forward(ctx: Any, shapes: Sequence[torch.Size], flat: Tensor) -> tuple[Tensor, ...]:
         ctx.shapes = shapes
         ctx.set_materialize_grads(False)
         sizes = [shape.numel() for shape in shapes]
@@ -22,7 +22,7 @@ class _Unflatten(torch.autograd.Function):
         )
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[None, Tensor | None]:  # noqa: D102
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[None, Tensor | None]:
         like = next((g for g in grads if g is not None), None)
         if like is None:
             return None, None

@@ -47,16 +47,16 @@ def weight_gradient(g: Tensor, x: Tensor) -> Tensor:
     return _onednn(x.t(), g.t(), None, "none", [], "").t()
 
 
-class Affine(torch.autograd.Function):
+class _Affine(torch.autograd.Function):
     """`product` with its gradients."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:  # noqa: D102
+    def forward(ctx: Any, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, w)
         return product(x, w, bias)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (g,) = grads
         x, w = ctx.saved_tensors
         needs = ctx.needs_input_grad
@@ -71,7 +71,7 @@ def affine(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
     """x Wᵀ + b, with gradients. x: [..., in] -> [..., out]."""
     if x.ndim != 2:
         return F.linear(x, w, bias)
-    return Affine.apply(x, w, bias)  # pyright: ignore[reportReturnType]
+    return _Affine.apply(x, w, bias)
 
 
 # ── repeat ───────────────────────────────────────────────────────────────────────────────────────
@@ -91,11 +91,11 @@ def _columns(x: Tensor, column: int, width: int) -> Tensor:
     return x if x.shape[1] == width else x[:, column : column + width]
 
 
-class Blend(torch.autograd.Function):
+class _Blend(torch.autograd.Function):
     """A sum of columns of tensors, times coefficients that are sums of gates."""
 
     @staticmethod
-    def forward(ctx: Any, width: int, terms: Terms, gates: Tensor, *x: Tensor) -> Tensor:  # noqa: D102
+    def forward(ctx: Any, width: int, terms: Terms, gates: Tensor, *x: Tensor) -> Tensor:
         values = gates.tolist()
         factors = [
             sum([f if gate < 0 else f * values[gate] for gate, f in parts]) for *_, parts in terms
@@ -116,7 +116,7 @@ class Blend(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:  # noqa: D102
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         (g,) = grads
         needs = ctx.needs_input_grad
         width: int = ctx.width
@@ -167,19 +167,19 @@ def _gate_gradients(ctx: Any, g: Tensor) -> Tensor:
 
 def blend(gates: Tensor, x: Sequence[Tensor], terms: Terms, width: int) -> Tensor:
     """The sum of `terms`: (operand, first column, ((gate, factor), …)). Gate -1 is 1."""
-    return Blend.apply(width, terms, gates, *x)  # pyright: ignore[reportReturnType]
+    return _Blend.apply(width, terms, gates, *x)
 
 
 # ── attention ────────────────────────────────────────────────────────────────────────────────────
 
 
-class Attend(torch.autograd.Function):
+class _Attend(torch.autograd.Function):
     """softmax(scale * x yᵀ) v. The scores are held transposed, as torch's softmax over an axis
     that is not the last one is several times faster where that is short.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, v: Tensor, scale: float) -> Tensor:  # noqa: D102
+    def forward(ctx: Any, x: Tensor, y: Tensor, v: Tensor, scale: float) -> Tensor:
         scores = torch.bmm(y, x.transpose(1, 2)).mul_(scale)
         p = torch.softmax(scores, 1)
         ctx.save_for_backward(x, y, v, p)
@@ -187,7 +187,7 @@ class Attend(torch.autograd.Function):
         return torch.bmm(p.transpose(1, 2), v)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:  # noqa: D102
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         (g,) = grads
         x, y, v, p = ctx.saved_tensors
         needs = ctx.needs_input_grad
@@ -201,18 +201,18 @@ class Attend(torch.autograd.Function):
         return dx, dy, dv, None
 
 
-class SelfAttend(torch.autograd.Function):
-    """`Attend` of one tensor, whose gradient is added up in place."""
+class _SelfAttend(torch.autograd.Function):
+    """`_Attend` of one tensor, whose gradient is added up in place."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:  # noqa: D102
+    def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:
         p = torch.softmax(torch.bmm(x, x.transpose(1, 2)).mul_(scale), 1)
         ctx.save_for_backward(x, p)
         ctx.scale = scale
         return torch.bmm(p.transpose(1, 2), x)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:  # noqa: D102
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         (g,) = grads
         x, p = ctx.saved_tensors
         dp = torch.bmm(x, g.transpose(1, 2))
@@ -225,5 +225,5 @@ class SelfAttend(torch.autograd.Function):
 def attend(x: Tensor, y: Tensor, v: Tensor, scale: float) -> Tensor:
     """softmax(scale * x yᵀ) v, the softmax over the rows of y. x: [N, A, C] -> [N, A, D]."""
     if x is y and y is v:
-        return SelfAttend.apply(x, scale)  # pyright: ignore[reportReturnType]
-    return Attend.apply(x, y, v, scale)  # pyright: ignore[reportReturnType]
+        return _SelfAttend.apply(x, scale)
+    return _Attend.apply(x, y, v, scale)

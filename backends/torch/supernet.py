@@ -204,7 +204,7 @@ def _again(
 def _weights(network: Network, scopes: tuple[str, ...]) -> Iterator[tuple[str, nn.Module, str]]:
     """The name, module and attribute of each weight that is not of the architecture."""
     for path, module in network.named_modules():
-        for attribute in [name for name, p in module.named_parameters(recurse=False)]:
+        for attribute in [name for name, _ in module.named_parameters(recurse=False)]:
             name = f"{path}.{attribute}"
             if not name.startswith(scopes):
                 yield name, module, attribute

@@ -30,7 +30,9 @@ def blends(network: Graph) -> Graph:
         if node.type.rank != 2 or node.type.dtype != "f32":
             return with_inputs(node, inputs)
         if node.op.name == "mix":
-            given = [(((place, 1.0),), x) for place, x in zip(node["index"], inputs[1:], strict=True)]
+            given = [
+                (((place, 1.0),), x) for place, x in zip(node["index"], inputs[1:], strict=True)
+            ]
             return _blend(inputs[0], given, node)
         if node.op.name == "sum" and all(i.type is node.type for i in inputs):
             for old, new in zip(node.inputs, inputs, strict=True):

@@ -1,4 +1,4 @@
-"""Fold: linear maps of rows become `dense`, and a map of a concatenation of equal tensors one of it.
+"""Fold: linear maps of rows become `dense`, and maps of [u; u] become maps of u.
 
 W [u; u] = (W1 + W2) u: half the multiplications. Both parts stay weights of their own.
 

@@ -140,8 +140,8 @@ DENSE = Op(
     "dense",
     "Linear layers that read one input, stacked, with what follows each: h = W x + b, normalised "
     "per column where there is a `norm`, and then `tails`, side by side. W is the weight plus the "
-    "`extras`, each added to a block of it; b has numbers from `bias[0]` up to `bias[1]`, and zeros "
-    "elsewhere. x: [R, in] -> [R, widths of the tails].",
+    "`extras`, each added to a block of it; b has numbers from `bias[0]` up to `bias[1]`, else "
+    "zeros. x: [R, in] -> [R, widths of the tails].",
     ("x",),
     _dense,
     (

@@ -71,7 +71,9 @@ def _fits(node: Node) -> bool:
     """Whether the op looks at each sample by itself and makes nothing larger."""
     rank = node.type.rank
     first = node.inputs[0].type
-    if rank < 1 or any(i.type.rank < 1 or i.type.shape[0] != node.type.shape[0] for i in node.inputs):
+    if rank < 1 or any(
+        i.type.rank < 1 or i.type.shape[0] != node.type.shape[0] for i in node.inputs
+    ):
         return False
     name = node.op.name
     apart = (

@@ -168,9 +168,9 @@ class _Maker:
 
     def _repeated(self, node: Node) -> _Forms | None:
         """W3. Both forms: as it was, and as rows that are repeated."""
-        if len(node.inputs) > 1:
+        x, *others = node.inputs
+        if others:
             return None
-        x = node.inputs[0]
         plain = with_inputs(node, (self.plain(x),))
         match node.op.name:
             case "expand" if node["axis"] >= 2 and x.type.rank >= 2:
@@ -181,9 +181,9 @@ class _Maker:
                 if node.type is x.type:
                     return self.forms[x]
                 old, new = x.type.shape[-1], node.type.shape[-1]
-                if node.type.rank == 3 and isinstance(old, int) and isinstance(new, int):
-                    if new % old == 0:
-                        return _Forms(plain, _repeat(self.rows(x), new // old))
+                known = node.type.rank == 3 and isinstance(old, int) and isinstance(new, int)
+                if known and new % old == 0:
+                    return _Forms(plain, _repeat(self.rows(x), new // old))
             case "reshape" if x.type.rank == 2 and node.type.shape[:2] == x.type.shape:
                 return _Forms(plain, self.plain(x))
             case "flatten" if node["axis"] == 2 and self.asks(x):

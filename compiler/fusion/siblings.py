@@ -107,9 +107,7 @@ def _stacked(members: list[Node], x: Node, pieces: dict[str, tuple[Piece, ...]])
     top = 0
     for member in members:
         bottom = top + whole(member["out"])
-        parts.setdefault("weight", []).append(
-            _Part(member, "weight", Block(top, bottom, 0, width))
-        )
+        parts.setdefault("weight", []).append(_Part(member, "weight", Block(top, bottom, 0, width)))
         for place, block in enumerate(member["extras"]):
             moved = block._replace(top=block.top + top, bottom=block.bottom + top)
             _joined(extras, _Part(member, f"extra_{place}", moved))

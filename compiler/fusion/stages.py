@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ...ir.dims import Dim
 from ...ir.graph import Graph, graph
 from ...ir.node import Node, intern
-from .packing import Packing, Piece, Span
+from .packing import Packing, Span
 
 Pass = Callable[[Graph], "Graph | tuple[Graph, Packing]"]
 
