@@ -13,10 +13,11 @@ from fusegraph.compiler.cost import cost
 from fusegraph.compiler.explore import sample
 from fusegraph.compiler.simplify import simplify
 from fusegraph.compiler.specialise import specialise
-from fusegraph.ir.dsl import is_genotype, load, load_genotype, loads
+from fusegraph.ir.dsl import is_genotype, load_genotype, loads
 from fusegraph.ir.graph import Graph
 from fusegraph.ir.settling import bind
 from repository import ROOT
+from small_examples import load_small
 from torch_backend_networks import batch_for, shape_of
 
 FILES = sorted((ROOT / "examples").rglob("*.fuse"))
@@ -53,7 +54,7 @@ space bm_nas {
 
 def _drawn() -> list[tuple[str, Graph]]:
     """Three networks of each space, drawn at random."""
-    spaces = {f"{f.parent.name}/{f.stem}": load(f).graph for f in SPACES}
+    spaces = {f"{f.parent.name}/{f.stem}": load_small(f).graph for f in SPACES}
     spaces |= {"bm_nas": loads(BM_NAS).graph}
     return [
         (f"{name}-{seed}", specialise(space, sample(space, Random(seed))))

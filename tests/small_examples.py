@@ -1,0 +1,33 @@
+"""Examples whose published size is too large to run in a test, by constants that make them small.
+
+What runs every example takes them from here. Their published sizes are checked, counted and
+costed by tests of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from fusegraph.ir.dsl import Program, load
+from repository import ROOT
+
+CONSTANTS: Mapping[str, Mapping[str, str]] = {
+    "two_stream/x3d.fuse": {
+        "frames": "4", "side": "33", "width": "1", "depth": "0.5", "hidden": "16", "classes": "5",
+    },
+    "two_stream/slowfast.fuse": {
+        "frames": "8", "alpha": "4", "kernel": "7", "side": "33", "width": "16",
+        "blocks": "(1, 2, 1, 1)", "classes": "5",
+    },
+}  # fmt: skip
+
+
+def small_constants(path: Path) -> Mapping[str, str]:
+    """The constants under which this file runs within a second; none for most."""
+    return CONSTANTS.get(path.relative_to(ROOT / "examples").as_posix(), {})
+
+
+def load_small(path: Path) -> Program:
+    """The program of an example, small enough to run."""
+    return load(path, small_constants(path))
