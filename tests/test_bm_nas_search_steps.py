@@ -80,11 +80,27 @@ def by_hand(weights: Mapping[str, Tensor], batch: Batch, *, gated: bool) -> Tens
     return functional.cross_entropy(logits, batch.labels)
 
 
-def adam(value: Tensor, gradient: Tensor, rate: float, beta2: float, decay: float) -> Tensor:
-    """The first step of Adam with L2: the moments' corrections leave g / (|g| + eps)."""
-    gradient = gradient + decay * value
-    second = ((1 - beta2) * gradient**2) / (1 - beta2)
-    return value - rate * gradient / (second.sqrt() + 1e-8)
+class Adam:
+    """Adam with L2, as in the paper of Kingma and Ba, for parameters by name."""
+
+    def __init__(self, beta1: float, beta2: float, decay: float) -> None:
+        self.betas = (beta1, beta2)
+        self.decay = decay
+        self.moments: dict[str, tuple[Tensor, Tensor, int]] = {}
+
+    def stepped(self, name: str, value: Tensor, rate: float) -> Tensor:
+        """The value after the step that its gradient asks for."""
+        assert value.grad is not None
+        zero = torch.zeros_like(value)
+        first, second, steps = self.moments.get(name, (zero, zero, 0))
+        gradient = value.grad + self.decay * value.detach()
+        one, two = self.betas
+        first = one * first + (1 - one) * gradient
+        second = two * second + (1 - two) * gradient**2
+        steps += 1
+        self.moments[name] = (first, second, steps)
+        mean, square = first / (1 - one**steps), second / (1 - two**steps)
+        return value.detach() - rate * mean / (square.sqrt() + 1e-8)
 
 
 def named(module: SupernetModule) -> dict[str, Tensor]:
@@ -111,32 +127,29 @@ def policies_of(gated: bool) -> Policies:
 
 
 @pytest.mark.parametrize("gated", [True, False])
-def test_a_weight_step_and_an_architecture_step_are_those_written_by_hand(gated: bool) -> None:
+def test_weight_and_architecture_steps_are_those_written_by_hand(gated: bool) -> None:
     module = supernet(policies_of(gated))
     bilevel = learner(module)
-    train, valid = first(batches(8, 0)), first(batches(8, 1))
-    architecture = ("which", "op")
-    before = named(module)
-
-    loss = bilevel.weight_step(train, 1e-2)
-    expected = by_hand(before, train, gated=gated)
-    expected.backward()
-    assert loss.item() == pytest.approx(expected.item(), abs=1e-12)
-    after = named(module)
-    for name, value in before.items():
-        assert value.grad is not None
-        wanted = value if name in architecture else adam(value, value.grad, 1e-2, 0.999, 1e-4)
-        torch.testing.assert_close(after[name], wanted, rtol=0, atol=1e-12)
-
-    loss = bilevel.architecture_step(valid)
-    expected = by_hand(after, valid, gated=gated)
-    expected.backward()
-    assert loss.item() == pytest.approx(expected.item(), abs=1e-12)
-    last = named(module)
-    for name, value in after.items():
-        assert value.grad is not None
-        wanted = adam(value, value.grad, 3e-2, 0.999, 1e-3) if name in architecture else value
-        torch.testing.assert_close(last[name], wanted, rtol=0, atol=1e-12)
+    weights, architecture = Adam(0.9, 0.999, 1e-4), Adam(0.5, 0.999, 1e-3)
+    for number in range(3):
+        train, valid = first(batches(8, 2 * number)), first(batches(8, 2 * number + 1))
+        rate = 1e-2 / (number + 1)
+        for batch, optimiser, steps in ((train, weights, "w"), (valid, architecture, "a")):
+            before = named(module)
+            expected = by_hand(before, batch, gated=gated)
+            expected.backward()
+            loss = (
+                bilevel.weight_step(batch, rate)
+                if steps == "w"
+                else bilevel.architecture_step(batch)
+            )
+            assert loss.item() == pytest.approx(expected.item(), abs=1e-12)
+            after = named(module)
+            for name, value in before.items():
+                moves = (name in ("which", "op")) == (steps == "a")
+                step = rate if steps == "w" else 3e-2
+                wanted = optimiser.stepped(name, value, step) if moves else value
+                torch.testing.assert_close(after[name], wanted, rtol=0, atol=1e-10)
 
 
 def test_no_step_computes_gradients_of_the_other_parameters() -> None:
