@@ -306,6 +306,8 @@ def call(name: str, *arguments: Static) -> Static:
         return mod(*arguments)
     if name == "div":
         return divide(*arguments)
+    if name in ("min", "max") and len(arguments) == 1:
+        return arguments[0]
     if any(isinstance(a, Expr) for a in arguments):
         return expression(Call(name, arguments))
     return FUNCTIONS[name](*arguments)

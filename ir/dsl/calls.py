@@ -18,7 +18,7 @@ from .context import Elaboration, Problem, problem, unknown
 from .expressions import Place, evaluate, spread
 from .kinds import is_static, kind_of, tensor_of
 from .misfits import misfit_problem, whole
-from .values import CellDef, OpChoice, OpRef, Scope
+from .values import CellDef, Many, OpChoice, OpRef, Scope
 
 
 def evaluate_call(world: Elaboration, tree: s.Call, scope: Scope, place: Place) -> Any:
@@ -31,6 +31,8 @@ def evaluate_call(world: Elaboration, tree: s.Call, scope: Scope, place: Place) 
             return _scalar(world, function, [value for _, value in arguments], tree)
         if function.id == "size":
             return _size(tree, arguments)
+        if function.id == "count" and not tree.keywords:
+            return len(arguments)
     callee = evaluate(world, function, scope, place.inner)
     keywords: dict[str, Any] = {}
     for keyword in tree.keywords:
@@ -75,19 +77,23 @@ def _scalar(world: Elaboration, name: s.Name, values: Sequence[Any], tree: s.Cal
 
 
 def _size(tree: s.Call, arguments: list[tuple[str, Any]]) -> Any:
-    """`size(x, axis)`: a size of a tensor, as a static number."""
-    if len(arguments) != 2 or tree.keywords:
-        raise problem("E205", "`size` takes a tensor and an axis", tree, help="write `size(x, 1)`")
-    node = tensor_of(arguments[0][1], tree.arguments[0])
-    axis = arguments[1][1]
-    if not isinstance(axis, int) or not -node.type.rank <= axis < node.type.rank:
-        raise problem(
-            "E304",
-            f"there is no such axis in {node.type.pretty}",
-            tree.arguments[-1],
-            help=f"its axes are 0 to {node.type.rank - 1}",
-        )
-    return node.type.shape[axis]
+    """`size(x, axis)`: a size of a tensor, as a static number; of several tensors one each."""
+    if len(arguments) < 2 or tree.keywords:
+        raise problem("E205", "`size` takes tensors and an axis", tree, help="write `size(x, 1)`")
+    sizes: list[tuple[str, Any]] = []
+    axis = arguments[-1][1]
+    trees = tree.arguments if len(tree.arguments) == len(arguments) else None
+    for place, (label, value) in enumerate(arguments[:-1]):
+        node = tensor_of(value, trees[place] if trees else tree.arguments[0])
+        if not isinstance(axis, int) or not -node.type.rank <= axis < node.type.rank:
+            raise problem(
+                "E304",
+                f"there is no such axis in {node.type.pretty}",
+                tree.arguments[-1],
+                help=f"its axes are 0 to {node.type.rank - 1}",
+            )
+        sizes.append((label, node.type.shape[axis]))
+    return sizes[0][1] if len(sizes) == 1 else Many(tuple(sizes))
 
 
 def _tensors(arguments: list[tuple[str, Any]], tree: s.Call, callee: OpRef) -> list[Node]:

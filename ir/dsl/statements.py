@@ -284,8 +284,7 @@ def _loop(world: Elaboration, statement: s.For, scope: Scope) -> None:
     else:
         trees = tuple([i for i in statement.values.items if not isinstance(i, s.Interval)])
         values = [v for _, v in spread(world, trees, scope, Place(scope.prefix, False))]
-        for value in values:
-            static_of(value, statement.values)
+        values = list(dict.fromkeys([static_of(value, statement.values) for value in values]))
     for value in values:
         world.count_statement(statement.span)
         suffix = f"{scope.suffix}[{text_of(value)}]"
