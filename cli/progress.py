@@ -19,6 +19,7 @@ TITLES = {
     "search": "searching",
     "final": "training the best to completion",
     "train": "training",
+    "refit": "training on the training and validation splits",
     "test": "measuring on the test split",
     "export": "exporting",
 }
@@ -130,11 +131,11 @@ class Watcher:
     def _EpochEnded(self, event: Any) -> None:  # noqa: N802
         note = f"epoch {event.epoch} of {event.epochs}, {event.score:.4f}"
         if self._bars is not None and self._task is not None:
-            if self._stage == "train":
+            if self._stage in ("train", "refit"):
                 self._bars.update(self._task, total=event.epochs, completed=event.epoch, note=note)
             else:
                 self._bars.update(self._task, note=note)
-        elif self._stage == "train":
+        elif self._stage in ("train", "refit"):
             self._line(f"{note} on the validation split", always=True)
 
     def _SearchFinished(self, event: Any) -> None:  # noqa: N802

@@ -24,6 +24,7 @@ from ..training.batches import BatchSource
 from ..training.events import BatchEnded, TrainingEvent
 from ..training.loop import FitResult, Forward, choose_device, fit
 from ..training.settings import TrainSettings
+from ..training.together import together
 from .run_folder import RunFolder
 from .sources import carry_over
 from .tasks import Prepared
@@ -100,10 +101,11 @@ def train_module(
     folder: RunFolder | None,
     name: str,
     order_seed: int | None = None,
+    both_splits: bool = False,
     on_event: Callable[[TrainingEvent], None] | None = None,
 ) -> FitResult:
     """Train on the training split, choose the epoch by the validation split; only the inputs that
-    the network has are read.
+    the network has are read. With `both_splits` train on both, and keep the last epoch.
 
     With `folder` an interrupted training goes on, and the epochs are written at the end. The order
     of the batches is that of `order_seed`, or of the settings' seed.
@@ -112,13 +114,14 @@ def train_module(
     state = None if folder is None else folder.state(name)
     result = fit(
         module,
-        train,
+        together(train, valid) if both_splits else train,
         valid,
         settings,
         kind=data.kind,
         forward=forward_of(module),
         positive_weight=data.positive_weight() if settings.balance else None,
         order_seed=order_seed,
+        keep="last" if both_splits else "best",
         on_event=None if on_event is None else _without_batches(on_event),
         state=state,
     )

@@ -34,7 +34,7 @@ from .run_folder import RunFolder, begin_run
 from .sources import carry_over
 from .summary import write_run_report
 from .tasks import Prepared, prepare
-from .train import finish_network
+from .train import finish_network, refit_network
 
 FINALS = 5
 """MFAS trains the best five to completion (section 3.2, "Final architecture")."""
@@ -279,11 +279,14 @@ def _finish(
     best = finals[0]
     genotype = carry_over(best.genotype, prepared.searched, prepared.trained)
     record = store.trials("final")[best.trial]
+    weights: Mapping[str, Any] = store.weights(record)
+    if prepared.task.settings.train.refit:
+        weights = refit_network(prepared, folder, genotype, f"final-{best.trial}", tell)
     network = finish_network(
         prepared,
         folder,
         genotype,
-        store.weights(record),
+        weights,
         valid=best.score,
         figures=record.metrics,
         tell=tell,

@@ -63,6 +63,8 @@ def train_task(
             module, prepared.data, settings, folder=folder, name="train", on_event=tell
         )
         weights = {name: value.cpu().numpy() for name, value in module.state_dict().items()}
+        if settings.refit:
+            weights = refit_network(prepared, folder, source.genotype, "train", tell)
         network = finish_network(
             prepared,
             folder,
@@ -82,6 +84,32 @@ def train_task(
     folder.write(folder.results, results)
     write_run_report(folder)
     return folder, results
+
+
+def refit_network(
+    prepared: Prepared,
+    folder: RunFolder,
+    genotype: Genotype | None,
+    name: str,
+    tell: OnRunEvent,
+) -> dict[str, Any]:
+    """The weights of the network after a training on both splits (BM-NAS, section 3.4).
+
+    Goes on with an interrupted one, as every training of a run does.
+    """
+    tell(StageStarted("refit", 1))
+    settings = prepared.task.settings.train.model_copy(update={"patience": None})
+    module = lower(network_of(prepared.trained.graph, genotype), seed=settings.seed)
+    train_module(
+        module,
+        prepared.data,
+        settings,
+        folder=folder,
+        name=f"{name}-refit",
+        both_splits=True,
+        on_event=tell,
+    )
+    return {name: value.cpu().numpy() for name, value in module.state_dict().items()}
 
 
 def finish_network(

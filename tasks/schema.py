@@ -72,6 +72,19 @@ class CandidateSettings(TrainSettings):
     epochs: Annotated[int, Field(ge=1, description="passes over the training data")] = 2
 
 
+class FinalSettings(TrainSettings):
+    """How the found network is trained."""
+
+    refit: Annotated[
+        bool,
+        Field(
+            description="train the best network once more, from new random weights, on the "
+            "training and validation splits together, and keep its last epoch (BM-NAS, section "
+            "3.4); what is said of the validation split is from before"
+        ),
+    ] = False
+
+
 class SearchSection(_Section):
     """How genotypes are looked for."""
 
@@ -132,8 +145,8 @@ class TaskSettings(_Section):
     search: Annotated[SearchSection, Field(description="how genotypes are looked for")] = Field(
         default_factory=SearchSection
     )
-    train: Annotated[TrainSettings, Field(description="how the found network is trained")] = Field(
-        default_factory=TrainSettings
+    train: Annotated[FinalSettings, Field(description="how the found network is trained")] = Field(
+        default_factory=FinalSettings
     )
     export: Annotated[ExportSection, Field(description="what is written at the end")] = Field(
         default_factory=ExportSection

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import time
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,10 @@ from fusegraph.pipeline.summary import summarise
 from fusegraph.searchers.bm_nas import data as data_module
 from fusegraph.searchers.bm_nas.data import prepared
 from fusegraph.searchers.store import TrialStore
+from fusegraph.training.loop import fit
 from fusegraph.training.tensors import tensor_batches
-from gradient_conformance import CountedBatches, SmallData
+from fusegraph.training.together import together
+from gradient_conformance import SETTINGS, CountedBatches, SmallData
 from searcher_conformance import space_of
 from small_task import SPACE as UNEQUAL
 from small_task import TASK, write_task
@@ -194,6 +197,67 @@ def test_a_missing_validation_split_is_told_before_the_search(tmp_path: Path) ->
     answer = call("search", task, "--out", tmp_path / "run")
     assert answer.code == 1
     assert "`valid`" in answer.err
+
+
+# ── training on both splits ──────────────────────────────────────────────────────────────────────
+
+
+def refitting(task: Path) -> Path:
+    task.write_text(task.read_text().replace("[train]\n", "[train]\nrefit = true\n"))
+    return task
+
+
+def test_the_best_network_may_be_trained_again_on_both_splits(tmp_path: Path) -> None:
+    task = task_of(tmp_path, "{ epochs = 2 }")
+    good("search", task, "--out", tmp_path / "once", "-q")
+    good("search", refitting(task), "--out", tmp_path / "twice", "-q")
+    once, twice = [
+        json.loads((tmp_path / run / "results.json").read_text()) for run in ("once", "twice")
+    ]
+    assert (once["genotype"], once["valid"]) == (twice["genotype"], twice["valid"])
+    weights = [tmp_path / run / "checkpoints" / "best.safetensors" for run in ("once", "twice")]
+    assert weights[0].read_bytes() != weights[1].read_bytes()
+    name = f"{twice['final']}-refit.json"
+    history = json.loads((tmp_path / "twice" / "trainings" / name).read_text())
+    assert len(history["epochs"]) == 3
+    good("search", task, "--out", tmp_path / "twice", "--resume", "-q")
+    assert json.loads((tmp_path / "twice" / "results.json").read_text()) == twice
+
+
+def test_a_genotype_may_be_trained_again_on_both_splits(tmp_path: Path) -> None:
+    task = refitting(write_task(tmp_path))
+    genotype = tmp_path / "genotype.fuse"
+    good("train", task, "--genotype", genotype, "--out", tmp_path / "run", "-q")
+    assert (tmp_path / "run" / "trainings" / "train-refit.json").is_file()
+
+
+def test_splits_in_memory_are_mixed_and_others_follow_one_another() -> None:
+    parts = [
+        tensor_batches({"x": np.full((size, 1), size, np.float32)}, np.zeros(size, int), batch=4)
+        for size in (6, 5)
+    ]
+    whole = together(*parts)
+    assert len(whole) == 3
+    seen = [b.inputs["x"].flatten().tolist() for b in whole.epoch(torch.Generator().manual_seed(0))]
+    assert sorted(chain(*seen)) == [5.0] * 5 + [6.0] * 6
+    assert any(len(set(batch)) == 2 for batch in seen)
+    chained = together(parts[0], CountedBatches(SmallData(), parts[1]))
+    assert len(chained) == len(parts[0]) + len(parts[1])
+    rows = [b.inputs["x"].flatten().tolist() for b in chained.epoch(None)]
+    assert list(chain(*rows)) == [6.0] * 6 + [5.0] * 5
+
+
+def test_the_last_epoch_is_kept_where_validation_cannot_choose() -> None:
+    source = SmallData().source("train", ["x[1]"], batch=8, device=torch.device("cpu"))
+    settings = SETTINGS.model_copy(update={"epochs": 4, "learning_rate": 1.0, "metric": "loss"})
+    ends: dict[str, torch.Tensor] = {}
+    for keep in ("best", "last"):
+        torch.manual_seed(0)
+        module = torch.nn.Linear(4, 3)
+        result = fit(module, source, source, settings, forward=lambda m, i: m(i["x[1]"]), keep=keep)
+        assert result.best_epoch < 4
+        ends[keep] = module.weight
+    assert not torch.equal(ends["best"], ends["last"])
 
 
 # ── the data ─────────────────────────────────────────────────────────────────────────────────────

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -78,6 +78,7 @@ def fit(
     forward: Forward = call_with_mapping,
     positive_weight: Tensor | None = None,
     order_seed: int | None = None,
+    keep: Literal["best", "last"] = "best",
     on_event: OnEvent | None = None,
     state: Path | None = None,
 ) -> FitResult:
@@ -96,6 +97,8 @@ def fit(
         positive_weight: (classes,), `losses.balance` of the training labels; multi-label only.
         order_seed: of the batch order, where trainings with different seeds are to see one order;
             the settings' seed if not given.
+        keep: `last` leaves the weights of the last epoch instead, where `valid` was trained on
+            and so cannot choose.
         on_event: called after each batch, each epoch, and at the end.
         state: a file that is written after each epoch; where it exists already, training goes
             on from it, to the same result as if it had never been interrupted.
@@ -141,7 +144,7 @@ def fit(
                 save_state(state, TrainingState(tuple(history), best), module, run.optimiser, what)
             if on_event is not None:
                 on_event(ended)
-    if best is not None:
+    if best is not None and keep == "best":
         module.load_state_dict(best)
     module.eval()
     early = len(history) < settings.epochs
