@@ -20,6 +20,9 @@ CONSTANTS: Mapping[str, Mapping[str, str]] = {
         "frames": "8", "alpha": "4", "kernel": "7", "side": "33", "width": "16",
         "blocks": "(1, 2, 1, 1)", "classes": "5",
     },
+    "assemblenet/table4.fuse": {
+        "frames": "3", "side": "36", "width": "4", "modules": "(2, 3, 1, 2)", "classes": "5",
+    },
 }  # fmt: skip
 
 
