@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 import torch
 import torch.nn.functional as F  # noqa: N812  (its name all over the field)
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from ..backends.names import weight_name
 from ..backends.torch import Network, lower
@@ -21,7 +20,8 @@ from ..compiler.fusion.side_by_side import name_of, side_by_side
 from ..ir.graph import Graph
 from .losses import Kind
 from .settings import TrainSettings
-from .steps import optimiser_of, precise
+from .steps import precise
+from .updates import Updates
 
 State = Mapping[str, Tensor]
 
@@ -53,7 +53,7 @@ class Joint:
         self.like = tuple([dict(state) for state in states])
         self.inputs = tuple(self.module.parameter_names)
         self.parameters: tuple[nn.Parameter, ...] = tuple(self.module.parameters())
-        self.optimiser: Optimizer | None = optimiser_of(self.parameters, settings)
+        self.updates = Updates(self.parameters, settings) if self.parameters else None
         self._settings = settings
         self._device = device
         self._owners: list[Tensor] | None = None
@@ -69,16 +69,14 @@ class Joint:
 
     def step(self, losses: Tensor, rate: float) -> None:
         """One step of each member's optimiser along the gradient of its loss. losses: [members]."""
-        if self.optimiser is None or not losses.requires_grad:
+        if self.updates is None:
             return
         for parameter in self.parameters:
             parameter.grad = None
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        losses.sum().backward()
+        losses.backward(torch.ones_like(losses))
         if self._settings.gradient_clip is not None:
             self._clip(self._settings.gradient_clip)
-        self.optimiser.step()
+        self.updates.step(rate)
 
     def states(self, members: Sequence[int]) -> list[dict[str, Tensor]]:
         """The present weights and buffers of some members, copied."""
@@ -89,8 +87,14 @@ class Joint:
         smaller = Joint(
             [self.networks[m] for m in members], self.states(members), self._settings, self._device
         )
-        if self.optimiser is not None and smaller.optimiser is not None:
-            _carry_over(self, smaller, members)
+        if self.updates is not None and smaller.updates is not None:
+            names = [name for name, _ in self.module.named_parameters()]
+            after = dict(smaller.module.named_parameters())
+            smaller.updates.steps.copy_(self.updates.steps)
+            for name, moments in self.updates.moments.items():
+                parted = self.parted(dict(zip(names, moments, strict=True)), members)
+                packed = pack(smaller.packing, _all(parted), after)
+                smaller.updates.moments[name] = [packed[n].detach() for n in after]
         return smaller
 
     def parted(self, state: State, members: Sequence[int]) -> list[dict[str, Tensor]]:
@@ -158,22 +162,3 @@ def _owners(packing: Packing, name: str, parameter: Tensor) -> Tensor:
         start, stop = piece.at[0] if piece.at else (0, 1)
         owners[start:stop] = int(piece.source.partition(":")[0])
     return owners
-
-
-def _carry_over(old: Joint, new: Joint, members: Sequence[int]) -> None:
-    """The state of the optimiser: what has the shape of a weight is moved as weights are."""
-    assert old.optimiser is not None
-    assert new.optimiser is not None
-    before = dict(old.module.named_parameters())
-    after = dict(new.module.named_parameters())
-    kinds = {key for p in before.values() for key in old.optimiser.state[p]}
-    for key in sorted(kinds):
-        values = {name: old.optimiser.state[p][key] for name, p in before.items()}
-        if all(values[name].shape == p.shape for name, p in before.items()):
-            parted = _all(old.parted(values, members))
-            packed = pack(new.packing, parted, after)
-        else:  # a counter of steps, which is the same for all
-            counter = next(iter(values.values()))
-            packed = {name: counter.clone() for name in after}
-        for name, parameter in after.items():
-            new.optimiser.state[parameter][key] = packed[name].detach()

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -17,11 +18,13 @@ import torch
 from torch import Tensor
 
 from ..backends.torch import lower
-from ..compiler.cost import cost
+from ..backends.torch.network import start_of
 from ..ir.diagnostics import Diagnostic, FusegraphError
-from ..ir.dims import symbols_in
+from ..ir.dims import Expr, symbols_in
 from ..ir.graph import Graph, graph
+from ..ir.node import everything
 from ..ir.settling import bind
+from ..ir.types import DTYPES
 from .batches import BatchSource
 from .events import EpochEnded, TrainingEnded, TrainingEvent
 from .joint import Joint, losses_of
@@ -142,8 +145,7 @@ def _prepared(trainee: Trainee) -> _Ready:
             )
         )
     root = outputs["logits"] if "logits" in outputs else network.roots[0]
-    start = lower(network, trainee.seed).state_dict()
-    start.update(trainee.weights or {})
+    start = {**start_of(network, trainee.seed), **(trainee.weights or {})}
     bare = graph(network.name, network.inputs, [("logits", root)], network.requires)
     return _Ready(trainee, bare, {name: value.detach() for name, value in start.items()})
 
@@ -155,9 +157,7 @@ def _programs(ready: Mapping[int, _Ready], settings: TrainSettings) -> list[list
     for place, each in ready.items():
         network = each.network
         inputs = {node["name"]: node.type for node in network.inputs}
-        activations = cost(network).activation_bytes
-        one: Any = bind(activations, dict.fromkeys(symbols_in(activations), 1))
-        needs = float(one) * settings.batch
+        needs = _activation_bytes(network) * settings.batch
         programs = alike.setdefault(network.roots[0].type, [])
         for at, (known, places, taken) in enumerate(programs):
             agree = all(known.get(name, type) is type for name, type in inputs.items())
@@ -169,6 +169,23 @@ def _programs(ready: Mapping[int, _Ready], settings: TrainSettings) -> list[list
             programs.append((inputs, [place], needs))
             found.append(programs[-1][1])
     return found
+
+
+def _activation_bytes(network: Graph) -> float:
+    """Of one sample, named sizes taken as 1: what the nodes give, all kept for the way back."""
+    total = 0.0
+    for node in everything(network.roots):
+        numbers = 1.0
+        for size in node.type.shape:
+            numbers *= float(size) if isinstance(size, int) else _at_one(size)
+        total += numbers * DTYPES[node.type.dtype]
+    return total
+
+
+@lru_cache(maxsize=1024)
+def _at_one(size: Expr) -> float:
+    value: Any = bind(size, dict.fromkeys(symbols_in(size), 1))
+    return float(value)
 
 
 @dataclass(slots=True)
@@ -318,7 +335,7 @@ class _Run:
         parts: list[Tensor] = []
         labels: list[Tensor] = []
         with precision_of(self.settings, self.device):
-            for batch in _only(self.valid, joint.inputs).epoch(None):
+            for batch in _larger(_only(self.valid, joint.inputs)).epoch(None):
                 with of_the_network(f"evaluation, batch {len(parts) + 1}"):
                     parts.append(joint.logits(batch.inputs))
                 labels.append(batch.labels)
@@ -381,6 +398,13 @@ def _only(source: BatchSource, inputs: Sequence[str]) -> BatchSource:
     """The source without inputs that no one reads, where they would be permuted for nothing."""
     if isinstance(source, TensorBatches) and all(name in source.inputs for name in inputs):
         return replace(source, inputs={name: source.inputs[name] for name in inputs})
+    return source
+
+
+def _larger(source: BatchSource) -> BatchSource:
+    """The source in batches four times as large where it can be: nothing is kept for a way back."""
+    if isinstance(source, TensorBatches):
+        return replace(source, batch=4 * source.batch)
     return source
 
 

@@ -47,12 +47,13 @@ class TensorBatches:
         if generator is not None:
             # Drawn on the CPU, so that the order is the same on every device.
             order = torch.randperm(self.samples, generator=generator).to(labels.device)
-            inputs = {name: value[order] for name, value in inputs.items()}
-            labels = labels[order]
+            inputs = {name: value.index_select(0, order) for name, value in inputs.items()}
+            labels = labels.index_select(0, order)
         starts = self._starts
-        for start in starts:
-            rows = slice(start, self.samples if start == starts[-1] else start + self.batch)
-            yield Batch({name: value[rows] for name, value in inputs.items()}, labels[rows])
+        sizes = [self.batch] * (len(starts) - 1) + [self.samples - starts[-1]]
+        parts = {name: value.split_with_sizes(sizes) for name, value in inputs.items()}
+        for place, answers in enumerate(labels.split_with_sizes(sizes)):
+            yield Batch({name: part[place] for name, part in parts.items()}, answers)
 
 
 def tensor_batches(

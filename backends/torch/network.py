@@ -8,7 +8,7 @@ import itertools
 import linecache
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from hashlib import blake2b
 from threading import Lock
@@ -99,6 +99,19 @@ def lower(graph: Graph, seed: int | None = None, kit: Kit = PLAIN) -> Network:
         with torch.device("cpu"):
             _fill(network, seed, kit)
     return network.to_empty(device=device) if device.type == "meta" else network.to(device)
+
+
+def start_of(graph: Graph, seed: int) -> dict[str, Tensor]:
+    """The state that `lower(graph, seed)` starts with, on the CPU; without making any code.
+
+    Raises FusegraphError as `lower` does.
+    """
+    bare: Network = type("Start", (Network,), {"program": program(graph)})()
+    # Only where it is needed, as every call in the context of a device is slower.
+    elsewhere = torch.get_default_device().type != "cpu"
+    with _own_generator(), torch.device("cpu") if elsewhere else nullcontext():
+        _fill(bare, seed, PLAIN)
+    return {name: value.detach() for name, value in bare.state_dict().items()}
 
 
 def _empty(graph: Graph) -> Network:

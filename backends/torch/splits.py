@@ -50,9 +50,11 @@ def _make_up(nodes: list[Node], size: object) -> bool:
 
 
 def split_line(nodes: list[Node], names: dict[Node, str], indent: str) -> list[str]:
-    """`a, b = x.split((16, 16), 1)`."""
+    """`a, b = x.split_with_sizes((16, 16), 1)`, which `split` calls in the end."""
     targets = ", ".join([names[node] for node in nodes])
     sizes = Items([str(node["stop"] - node["start"]) for node in nodes])
     axis: int = nodes[0]["axis"]
-    call = Call(f"{names[nodes[0].inputs[0]]}.split", [sizes, *([str(axis)] if axis else [])])
+    call = Call(
+        f"{names[nodes[0].inputs[0]]}.split_with_sizes", [sizes, *([str(axis)] if axis else [])]
+    )
     return statement(f"{targets} = ", call, indent)

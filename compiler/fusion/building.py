@@ -48,7 +48,7 @@ class Builder:
         first = nodes[0]
         if len(nodes) > 1:
             x = [self._operand(first, column) for column in zip(*operands, strict=True)]
-            key = f"stack[{number}].{first.op.name}"
+            key = f"{first.op.name}_{number}"
             made = stacked(Site(first, len(nodes), tuple(x), key))
             if made is not None:
                 for row, node in enumerate(nodes):
@@ -80,7 +80,7 @@ class Builder:
             "axis": first["axis"],
         }
         number = self._numbered([layer.node for layer in layers])
-        key = f"stack[{number}].bank"
+        key = f"bank_{number}"
         node = build(PRIMITIVES["linear_bank"], [self.one(part) for part in inputs], attrs, key)
         axis: int = first["axis"]
         rows = node
