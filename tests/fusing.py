@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -57,8 +58,8 @@ def step(module: SupernetModule, batch: Mapping[str, Tensor], seed: int) -> tupl
     wanted = [p for p in parameters if p.numel()]
     if not isinstance(loss, Tensor) or not loss.requires_grad:
         return outputs, {}
-    gradients: tuple[Tensor | None, ...]
-    gradients = torch.autograd.grad(loss, wanted, allow_unused=True)
+    found_gradients = torch.autograd.grad(loss, wanted, allow_unused=True)
+    gradients = cast("Sequence[Tensor | None]", found_gradients)
     kept = module.plain_state()
     with torch.no_grad():
         before = [p.clone() for p in wanted]

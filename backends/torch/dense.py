@@ -21,7 +21,7 @@ TailSpec = tuple[str, int, int, int, float]
 class _Plan:
     """What stays the same from step to step, for the function below."""
 
-    __slots__ = ("bias", "extras", "masks", "norm", "tails")
+    __slots__ = ("_factors", "bias", "extras", "folds", "norm", "tails")
 
     def __init__(
         self,
@@ -29,13 +29,26 @@ class _Plan:
         bias: tuple[int, int],
         norm: tuple[float, float, int] | None,
         tails: Sequence[TailSpec],
-        masks: Masks,
     ) -> None:
         self.extras = extras
         self.bias = bias
         self.norm = norm
         self.tails = tails
-        self.masks = masks
+        dropped = [tail for tail in tails if tail[4]]
+        scalable = all(kind != "sigmoid" for kind, *_ in dropped) and not _overlap(tails)
+        self.folds = bool(dropped) and norm is not None and scalable
+        """Whether the scale of dropout is put into the batch norm, whose result is linear in it."""
+        self._factors: Tensor | None = None
+
+    def factors(self, like: Tensor) -> Tensor:
+        """For each column 1/(1-p) of its tail, or 1."""
+        found = self._factors
+        if found is None or found.dtype != like.dtype or found.device != like.device:
+            found = torch.ones_like(like)
+            for _, start, stop, _, p in self.tails:
+                found[start:stop] = 1.0 / (1.0 - p)
+            self._factors = found
+        return found
 
 
 def _full_bias(bias: Tensor | None, span: tuple[int, int], out: int) -> Tensor | None:
@@ -59,12 +72,15 @@ def _summed(w: Tensor, plan: _Plan, extras: Sequence[Tensor]) -> Tensor:
 
 
 class _DenseFunction(torch.autograd.Function):
-    """Inputs: plan, x, weight, bias, gamma, beta, running mean, running variance, extras."""
+    """Inputs: plan, masks, training, x, weight, bias, gamma, beta, running mean, running variance,
+    extras.
+    """
 
     @staticmethod
     def forward(
         ctx: Any,
         plan: _Plan,
+        masks: Masks,
         training: bool,
         x: Tensor,
         weight: Tensor,
@@ -84,6 +100,11 @@ class _DenseFunction(torch.autograd.Function):
             h = product(x, w, full)
         elif training:
             z = product(x, w)
+            if plan.folds:
+                assert gamma is not None
+                assert beta is not None
+                factors = plan.factors(gamma)
+                gamma, beta = gamma * factors, beta * factors
             h, *stats = _normed(z, full, gamma, beta, mean, var, plan.norm)
         else:
             assert gamma is not None
@@ -93,7 +114,7 @@ class _DenseFunction(torch.autograd.Function):
             factor = gamma * torch.rsqrt(var + plan.norm[0])
             offset = (beta - mean * factor) if full is None else beta + (full - mean) * factor
             h = product(x, w * factor[:, None], offset)
-        y, kept = _tails_forward(h, plan, training)
+        y, kept = _tails_forward(h, plan, masks, training)
         saved = [x, w, full, gamma, mean, var, z, *(stats or (None, None)), *kept]
         ctx.save_for_backward(*saved)
         ctx.has_bias = bias is not None
@@ -108,32 +129,35 @@ class _DenseFunction(torch.autograd.Function):
         h = _tails_backward(g, kept, plan, w.shape[0], ctx.training)
         dgamma = dbeta = dbias = None
         if plan.norm is not None and z is not None:
-            own = needs[5] or needs[6]
+            own = needs[6] or needs[7]
             dz, dgamma, dbeta = _aten.native_batch_norm_backward(
                 h, z, gamma, None, None, batch_mean, invstd, True, plan.norm[0], [True, own, own]
             )
-            if ctx.has_bias and needs[4]:  # what is added before a batch norm changes nothing
+            if own and plan.folds:
+                factors = plan.factors(gamma)
+                dgamma, dbeta = dgamma * factors, dbeta * factors
+            if ctx.has_bias and needs[5]:  # what is added before a batch norm changes nothing
                 dbias = h.new_zeros(plan.bias[1] - plan.bias[0])
         elif plan.norm is not None:
             factor = gamma * torch.rsqrt(var + plan.norm[0])
             dz = h * factor
-            if needs[5]:
+            if needs[6]:
                 z = x @ w.t() - mean if full is None else x @ w.t() + (full - mean)
                 dgamma = (h * z).sum(0) * torch.rsqrt(var + plan.norm[0])
             dbeta = h.sum(0)
-            if ctx.has_bias and needs[4]:
+            if ctx.has_bias and needs[5]:
                 dbias = dz.sum(0)[plan.bias[0] : plan.bias[1]]
         else:
             dz = h
-            if ctx.has_bias and needs[4]:
+            if ctx.has_bias and needs[5]:
                 dbias = dz[:, plan.bias[0] : plan.bias[1]].sum(0)
-        dx = product(dz, w.t()) if needs[2] else None
-        dw = weight_gradient(dz, x) if needs[3] else None
+        dx = product(dz, w.t()) if needs[3] else None
+        dw = weight_gradient(dz, x) if needs[4] else None
         extras: list[Tensor | None] = [None] * len(plan.extras)
         if dw is not None:
             for place, (top, bottom, left, right) in enumerate(plan.extras):
                 extras[place] = dw[top:bottom, left:right]
-        return None, None, dx, dw, dbias, dgamma, dbeta, None, None, *extras
+        return None, None, None, dx, dw, dbias, dgamma, dbeta, None, None, *extras
 
 
 def _normed(
@@ -167,27 +191,26 @@ def _normed(
 # ── tails ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _tails_forward(h: Tensor, plan: _Plan, training: bool) -> tuple[Tensor, list[Tensor | None]]:
+def _tails_forward(
+    h: Tensor, plan: _Plan, masks: Masks, training: bool
+) -> tuple[Tensor, list[Tensor | None]]:
     """The result, and what the way back needs; may write into h."""
     tails = plan.tails
     if not tails:
         return h, []
     if len(tails) == 1 and tails[0][0] == "relu" and tails[0][2] - tails[0][1] == h.shape[1]:
         y = h.relu_()
-        p = tails[0][4]
-        if p and training:
-            y.mul_(plan.masks.draw(y.shape, p, y).mul_(1.0 / (1.0 - p)))
+        if tails[0][4] and training:
+            y.mul_(_mask(y, tails[0][4], plan, masks))
         return y, [y]
     width = sum([stop - start for _, start, stop, _, _ in tails])
     y = h.new_empty((h.shape[0], width))
-    kept: list[Tensor | None] = [h, y]
+    kept: list[Tensor | None] = [y]
     at = 0
     for kind, start, stop, gate, p in tails:
         part, target = h[:, start:stop], y[:, at : at + stop - start]
         at += stop - start
-        mask = None
-        if p and training:
-            mask = plan.masks.draw(part.shape, p, h).mul_(1.0 / (1.0 - p))
+        mask = _mask(part, p, plan, masks) if p and training else None
         gated = None
         if kind == "relu":
             torch.clamp_min(part, 0, out=target)
@@ -206,6 +229,11 @@ def _tails_forward(h: Tensor, plan: _Plan, training: bool) -> tuple[Tensor, list
     return y, kept
 
 
+def _mask(like: Tensor, p: float, plan: _Plan, masks: Masks) -> Tensor:
+    mask = masks.draw(like.shape, p, like)
+    return mask if plan.folds else mask.mul_(1.0 / (1.0 - p))
+
+
 def _tails_backward(
     g: Tensor, kept: Sequence[Tensor | None], plan: _Plan, out: int, training: bool
 ) -> Tensor:
@@ -213,45 +241,45 @@ def _tails_backward(
     tails = plan.tails
     if not tails:
         return g
-    if len(tails) == 1 and len(kept) == 1:
-        (y,) = kept
+    unscaled = training and not plan.folds
+    y, *rest = kept
+    assert y is not None
+    if not rest:
         p = tails[0][4]
         found = _aten.threshold_backward(g, y, 0)
-        return found.mul_(1.0 / (1.0 - p)) if p and training else found
-    h, y, *rest = kept
-    assert h is not None
-    assert y is not None
+        return found.mul_(1.0 / (1.0 - p)) if p and unscaled else found
     found = g.new_empty((g.shape[0], out))
     read = sum([(stop - start) * (2 if kind == "glu" else 1) for kind, start, stop, *_ in tails])
-    if read < out or _overlap(tails):
+    apart = read == out and not _overlap(tails)
+    if not apart:
         found.zero_()
-        return _tails_added(found, g, h, y, rest, plan, training)
     at = 0
     for place, (kind, start, stop, gate, p) in enumerate(tails):
-        width = stop - start
-        part, target = g[:, at : at + width], found[:, start:stop]
+        columns = slice(at, at + stop - start)
+        at = columns.stop
+        part, result = g[:, columns], y[:, columns]
         gated, mask = rest[2 * place], rest[2 * place + 1]
+        # where columns are read several times, gradients are added up
+        target = found[:, start:stop] if apart else torch.empty_like(part)
         if kind == "relu":
-            _aten.threshold_backward.grad_input(part, y[:, at : at + width], 0, grad_input=target)
-            if p and training:
+            _aten.threshold_backward.grad_input(part, result, 0, grad_input=target)
+            if p and unscaled:
                 target.mul_(1.0 / (1.0 - p))
-        elif kind == "glu":
-            assert gated is not None
-            if mask is not None:
-                part = part * mask
-            torch.mul(part, gated, out=target)
-            below = found[:, gate : gate + width]
-            torch.mul(target, h[:, start:stop], out=below)  # g a s, then g a s (1 - s)
-            below.addcmul_(below, gated, value=-1)
-        elif kind == "sigmoid":
-            assert gated is not None
-            part = part if mask is None else part * mask
-            target.copy_(_aten.sigmoid_backward(part, gated))
-        elif mask is not None:
-            torch.mul(part, mask, out=target)
-        else:
+        elif mask is None:
             target.copy_(part)
-        at += width
+        else:
+            torch.mul(part, mask, out=target)
+        if gated is not None and kind == "sigmoid":
+            target.copy_(_aten.sigmoid_backward(target, gated))
+        elif gated is not None:
+            target.mul_(gated)
+            below = found[:, gate : gate + stop - start] if apart else torch.empty_like(part)
+            torch.mul(part, result, out=below)  # g a s, then g a s (1 - s)
+            below.addcmul_(below, gated, value=-1)
+            if not apart:
+                found[:, gate : gate + stop - start] += below
+        if not apart:
+            found[:, start:stop] += target
     return found
 
 
@@ -260,38 +288,6 @@ def _overlap(tails: Sequence[TailSpec]) -> bool:
     spans += [(g, g + stop - start) for kind, start, stop, g, _ in tails if kind == "glu"]
     spans.sort()
     return any(a[1] > b[0] for a, b in pairwise(spans))
-
-
-def _tails_added(
-    found: Tensor,
-    g: Tensor,
-    h: Tensor,
-    y: Tensor,
-    rest: Sequence[Tensor | None],
-    plan: _Plan,
-    training: bool,
-) -> Tensor:
-    """The same where some columns are read by several tails, or by none."""
-    at = 0
-    for place, (kind, start, stop, gate, p) in enumerate(plan.tails):
-        width = stop - start
-        part = g[:, at : at + width]
-        gated, mask = rest[2 * place], rest[2 * place + 1]
-        if kind == "relu":
-            part = _aten.threshold_backward(part, y[:, at : at + width], 0)
-            part = part.mul_(1.0 / (1.0 - p)) if p and training else part
-        elif mask is not None:
-            part = part * mask
-        if kind == "glu":
-            assert gated is not None
-            found[:, gate : gate + width] += part * h[:, start:stop] * gated * (1 - gated)
-            part = part * gated
-        elif kind == "sigmoid":
-            assert gated is not None
-            part = _aten.sigmoid_backward(part, gated)
-        found[:, start:stop] += part
-        at += width
-    return found
 
 
 class Dense(Drawing):
@@ -311,7 +307,7 @@ class Dense(Drawing):
         tails: Sequence[TailSpec],
     ) -> None:
         super().__init__()
-        self.plan = _Plan(extras, bias, norm, tails, self.masks)
+        self.plan = _Plan(extras, bias, norm, tails)
         self.weight = nn.Parameter(torch.empty(out, inner))
         self.extras = [f"extra_{place}" for place in range(len(extras))]
         for name, (top, bottom, left, right) in zip(self.extras, extras, strict=True):
@@ -331,6 +327,7 @@ class Dense(Drawing):
             self.num_batches_tracked.add_(1)
         return _DenseFunction.apply(
             self.plan,
+            self.masks,
             self.training,
             x,
             self.weight,

@@ -1,4 +1,4 @@
-"""All weights of a network in one parameter, so that an optimiser takes one step, not hundreds."""
+"""Small weights of a network in one parameter, so that an optimiser takes few steps."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class Flat(nn.Module):
         self._shapes: list[torch.Size] = []
         parts: list[Tensor] = []
         for name, module, attribute in places:
-            parameter = module._parameters.pop(attribute)
-            assert parameter is not None
+            parameter = module.get_parameter(attribute)
+            module.register_parameter(attribute, None)
             self.names.append(name)
             self._places.append((module, attribute))
             self._shapes.append(parameter.shape)

@@ -48,7 +48,7 @@ class Masks:
 
 
 class Drawing(nn.Module):
-    """A module that draws masks; what runs it says when a pass starts."""
+    """A module that draws masks; those of one network may share a source."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -21,11 +21,14 @@ from ..names import state_name, weight_name
 from .batch import check_batch
 from .flat import Flat
 from .fused import FUSED
-from .masks import Drawing
+from .masks import Drawing, Masks
 from .network import Network, lower
 from .packing import pack, unpack
 
 State = dict[str, Tensor]
+
+_SMALL = 10_000
+"""Numbers of a weight above which an optimiser is no slower if it has it apart."""
 
 
 class SupernetModule(nn.Module):
@@ -45,7 +48,10 @@ class SupernetModule(nn.Module):
         self.network = network
         self.fusion = fusion
         self.flat: Flat | None = None
-        self._drawing = [m for m in network.modules() if isinstance(m, Drawing)]
+        self._masks = Masks()
+        for module in network.modules():
+            if isinstance(module, Drawing):
+                module.masks = self._masks
         if fusion is not None:
             self.flat = Flat(_weights(network, self._scopes))
 
@@ -95,8 +101,7 @@ class SupernetModule(nn.Module):
         inputs = [batch[name] for name in self.network.parameter_names]
         if self.flat is None:
             return self.network(*inputs)
-        for module in self._drawing:
-            module.masks.start()
+        self._masks.start()
         self.flat.spread()
         try:
             return self.network(*inputs)
@@ -115,9 +120,8 @@ class SupernetModule(nn.Module):
 
     def weight_parameters(self) -> list[nn.Parameter]:
         """All parameters but those of the architecture, for the optimiser of the weights."""
-        if self.flat is not None:
-            return [self.flat.weight]
-        return [p for name, p in self.network.named_parameters() if not self._is_gate(name)]
+        large = [p for name, p in self.network.named_parameters() if not self._is_gate(name)]
+        return large if self.flat is None else [*large, self.flat.weight]
 
     def architecture_parameters(self) -> list[nn.Parameter]:
         """The parameters behind the gates, for the optimiser of the architecture."""
@@ -202,9 +206,10 @@ def _again(
 
 
 def _weights(network: Network, scopes: tuple[str, ...]) -> Iterator[tuple[str, nn.Module, str]]:
-    """The name, module and attribute of each weight that is not of the architecture."""
+    """The name, module and attribute of each small weight that is not of the architecture."""
     for path, module in network.named_modules():
-        for attribute in [name for name, _ in module.named_parameters(recurse=False)]:
+        small = [n for n, p in module.named_parameters(recurse=False) if p.numel() <= _SMALL]
+        for attribute in small:
             name = f"{path}.{attribute}"
             if not name.startswith(scopes):
                 yield name, module, attribute
