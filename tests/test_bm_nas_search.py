@@ -180,6 +180,17 @@ def test_a_batch_may_be_larger_than_the_data() -> None:
     assert epoch.event.epochs == 1
 
 
+@pytest.mark.parametrize("text", [PAIRS, EDGES])
+def test_half_precision_is_searched_in_where_it_is_asked_for(text: str) -> None:
+    data: Any = TwoOfFour(0) if text == PAIRS else SmallData()
+    losses: dict[str, float] = {}
+    for precision in ("auto", "float32", "bfloat16"):
+        settings = SETTINGS.model_copy(update={"precision": precision})
+        losses[precision] = searched(text, data, settings, epochs=1)[0].event.train_loss
+    assert losses["auto"] == losses["float32"] != losses["bfloat16"]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.05)
+
+
 @pytest.mark.parametrize("metric", ["accuracy", "weighted_f1", "macro_f1", "loss"])
 def test_multi_label_data_is_searched_by_its_metrics(metric: str) -> None:
     settings = SETTINGS.model_copy(update={"metric": metric})

@@ -124,7 +124,9 @@ class BmNasSearch:
         """See `GradientSearcher.begin`.
 
         Of `settings`, the epochs are the searcher's own, and the schedule is one cosine over the
-        whole search, moved on after every step, unless another one was asked for.
+        whole search, moved on after every step, unless another one was asked for. The precision
+        `auto` is float32 everywhere: the fused kernels compute in one dtype. Where bfloat16 is
+        asked for, the supernet is the plain one.
         """
         self._run = run = _Run(self._supernet, self._options, self._seed, data, settings, state)
         self._epochs = [*run.restored(self._space)]
@@ -230,7 +232,12 @@ class _Run:
         self._supernet = supernet
         self.settings = _of_the_search(settings, options, seed)
         device = choose_device(settings.device)
-        module = lower_supernet(supernet, derive(seed, "supernet"), compiled=options.compiled)
+        module = lower_supernet(
+            supernet,
+            derive(seed, "supernet"),
+            fused=self.settings.precision == "float32",
+            compiled=options.compiled,
+        )
         self.module = module.to(device)
         names = list(module.parameter_names)
         self._train, self._valid = [
@@ -312,6 +319,7 @@ def _of_the_search(settings: TrainSettings, options: BmNasOptions, seed: int) ->
         "epochs": options.epochs,
         "schedule": settings.schedule if asked else "cosine",
         "schedule_step": "batch",
+        "precision": "float32" if settings.precision == "auto" else settings.precision,
         "seed": derive(seed, "training") % _SEEDS,
     }
     return settings.model_copy(update=changes)
