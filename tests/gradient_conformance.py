@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ from fusegraph.compiler.specialise import specialise
 from fusegraph.ir.diagnostics import FusegraphError
 from fusegraph.searchers.driver import Outcome
 from fusegraph.searchers.gradient import run_gradient_search
+from fusegraph.searchers.lease import Lease
 from fusegraph.searchers.protocol import (
     ArchitectureEpoch,
     Epoch,
@@ -368,6 +370,19 @@ class GradientConformance:
         [told] = refused.value.diagnostics
         assert told.code == "E705"
         assert "batch: expected 8 as now, found 16" in told.message
+
+    def test_a_search_that_another_process_is_at_is_left_alone(
+        self, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        other = Lease("another-host", 4711, "", time.time())
+        with monkeypatch.context() as patch:
+            patch.setattr(Lease, "mine", classmethod(lambda _: other))
+            TrialStore.open(tmp_path).claim("search", 0, "", "")
+        data = SmallData()
+        with pytest.raises(FusegraphError) as refused:
+            run(self.make(text), tmp_path, data)
+        assert refused.value.diagnostics[0].code == "E807"
+        assert data.read == 0
 
     def test_trials_of_a_changed_store_are_refused(self, text: str, tmp_path: Path) -> None:
         run(self.make(text), tmp_path)
