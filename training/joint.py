@@ -100,7 +100,8 @@ class Joint:
     def parted(self, state: State, members: Sequence[int]) -> list[dict[str, Tensor]]:
         """Values by the names of the fused weights, as each member's by its own names."""
         like = {name_of(m, name): v for m in members for name, v in self.like[m].items()}
-        found = unpack(self.packing, state, like)
+        there = Packing({n: p for n, p in self.packing.pieces.items() if n in state})
+        found = unpack(there, state, like)
         return [
             {name: found[name_of(m, name)] for name in self.like[m] if name_of(m, name) in found}
             for m in members

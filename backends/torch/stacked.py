@@ -227,7 +227,7 @@ class _Bank(torch.autograd.Function):
         g = grads[0].flatten(2)
         out, wide = g.size(1), g.size(2)
         offset = g.sum(2) if ctx.biased else None
-        rows = _rows(g, layers).view(-1, wide)
+        rows = _rows(g, layers).reshape(-1, wide)
         parts = rows.split_with_sizes([out * count for count in counts])
         return (None, None, None, offset, *products(parts, ctx.samples))
 
