@@ -23,6 +23,9 @@ CONSTANTS: Mapping[str, Mapping[str, str]] = {
     "assemblenet/table4.fuse": {
         "frames": "3", "side": "36", "width": "4", "modules": "(2, 3, 1, 2)", "classes": "5",
     },
+    "elastic/autoformer_t.fuse": {
+        "side": "48", "embed": "12", "heads": "(1, 2)", "ratios": "(3.5, 2)", "classes": "5",
+    },
 }  # fmt: skip
 
 
