@@ -71,12 +71,12 @@ class Joint:
         """One step of each member's optimiser along the gradient of its loss. losses: [members]."""
         if self.updates is None:
             return
-        for parameter in self.parameters:
-            parameter.grad = None
-        losses.backward(torch.ones_like(losses))
+        grads = torch.autograd.grad(
+            losses, self.parameters, torch.ones_like(losses), materialize_grads=True
+        )
         if self._settings.gradient_clip is not None:
-            self._clip(self._settings.gradient_clip)
-        self.updates.step(rate)
+            self._clip(grads, self._settings.gradient_clip)
+        self.updates.step(grads, rate)
 
     def states(self, members: Sequence[int]) -> list[dict[str, Tensor]]:
         """The present weights and buffers of some members, copied."""
@@ -107,27 +107,19 @@ class Joint:
             for m in members
         ]
 
-    def _clip(self, most: float) -> None:
+    def _clip(self, grads: Sequence[Tensor], most: float) -> None:
         """As `clip_grad_norm_`, with a norm of its own for each member."""
         if self._owners is None:
             self._owners = [
                 _owners(self.packing, name, parameter).to(self._device)
                 for name, parameter in self.module.named_parameters()
             ]
-        squares: Tensor | None = None
-        for parameter, owners in zip(self.parameters, self._owners, strict=True):
-            grad = parameter.grad
-            if grad is not None:
-                if squares is None:
-                    squares = grad.new_zeros(self.count)
-                squares.index_add_(0, owners, grad.reshape(len(owners), -1).square().sum(1))
-        if squares is None:
-            return
+        squares = grads[0].new_zeros(self.count)
+        for grad, owners in zip(grads, self._owners, strict=True):
+            squares.index_add_(0, owners, grad.reshape(len(owners), -1).square().sum(1))
         factors = (most / (squares.sqrt() + 1e-6)).clamp(max=1.0)
-        for parameter, owners in zip(self.parameters, self._owners, strict=True):
-            grad = parameter.grad
-            if grad is not None:
-                grad.view(len(owners), -1).mul_(factors[owners][:, None])
+        for grad, owners in zip(grads, self._owners, strict=True):
+            grad.mul_(factors[owners].view(-1, *(1,) * (grad.dim() - 1)))
 
 
 def losses_of(
@@ -135,6 +127,10 @@ def losses_of(
 ) -> Tensor:
     """The losses of `losses.py`, one for each member. logits: [members, samples, classes]."""
     members, samples = logits.shape[:2]
+    if kind == "single" and not smoothing:
+        # As cross_entropy does, in fewer steps; classes before samples is how logits lie in memory.
+        logs = torch.log_softmax(logits.transpose(1, 2), 1)
+        return -logs.gather(1, labels.expand(members, 1, samples)).mean((1, 2))
     if kind == "single":
         each = F.cross_entropy(
             logits.transpose(1, 2),

@@ -20,7 +20,7 @@ _EPS = 1e-8  # torch.optim's
 
 
 class Updates:
-    """The optimiser of the settings for parameters that all have gradients.
+    """The optimiser of the settings.
 
     `moments` are its state by name, a tensor for each parameter; `steps` counts. Raises
     RuntimeError where this torch, or this device, has no such kernel.
@@ -29,7 +29,6 @@ class Updates:
     def __init__(self, parameters: Sequence[nn.Parameter], settings: TrainSettings) -> None:
         self.parameters = [p.detach() for p in parameters]
         self.steps = torch.zeros((), device=self.parameters[0].device)
-        self._owners = list(parameters)
         self._settings = settings
         kernel: Any = getattr(torch, _KERNELS[settings.optimiser], None)
         if kernel is None:
@@ -40,12 +39,8 @@ class Updates:
             names = []
         self.moments = {name: [torch.zeros_like(p) for p in self.parameters] for name in names}
 
-    def step(self, rate: float) -> None:
-        """One step along the gradients."""
-        grads: list[Tensor] = []
-        for owner in self._owners:
-            assert owner.grad is not None
-            grads.append(owner.grad)
+    def step(self, grads: Sequence[Tensor], rate: float) -> None:
+        """One step along the gradients, one for each parameter."""
         given = self._settings
         with torch.no_grad():
             if given.optimiser == "sgd":

@@ -7,7 +7,7 @@ import functools
 import itertools
 import linecache
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -25,7 +25,7 @@ from . import stacked
 from .batch import check_batch
 from .lowering import Lowering, Make, Verbatim
 from .names import class_name
-from .program import Program, program
+from .program import Module, Program, modules_of, program
 from .table import LOWERINGS
 
 
@@ -89,15 +89,15 @@ def lower(graph: Graph, seed: int | None = None, kit: Kit = PLAIN) -> Network:
     cls = _class_of(graph) if kit is PLAIN else _compiled(graph, program(graph, kit.lowerings), kit)
     network = cls()
     if seed is None:
-        _fill(network, None, kit)
+        _fill(network, cls.program.modules, None, kit)
         return network
     device = torch.get_default_device()
     with _own_generator():
         if device.type == "cpu":
-            _fill(network, seed, kit)
+            _fill(network, cls.program.modules, seed, kit)
             return network
         with torch.device("cpu"):
-            _fill(network, seed, kit)
+            _fill(network, cls.program.modules, seed, kit)
     return network.to_empty(device=device) if device.type == "meta" else network.to(device)
 
 
@@ -106,11 +106,11 @@ def start_of(graph: Graph, seed: int) -> dict[str, Tensor]:
 
     Raises FusegraphError as `lower` does.
     """
-    bare: Network = type("Start", (Network,), {"program": program(graph)})()
+    bare = nn.Module()
     # Only where it is needed, as every call in the context of a device is slower.
     elsewhere = torch.get_default_device().type != "cpu"
     with _own_generator(), torch.device("cpu") if elsewhere else nullcontext():
-        _fill(bare, seed, PLAIN)
+        _fill(bare, modules_of(graph), seed, PLAIN)
     return {name: value.detach() for name, value in bare.state_dict().items()}
 
 
@@ -123,10 +123,10 @@ def _empty(graph: Graph) -> Network:
 # ── modules ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def _fill(network: Network, seed: int | None, kit: Kit) -> None:
+def _fill(root: nn.Module, modules: Sequence[Module], seed: int | None, kit: Kit) -> None:
     """Make the tree of modules and start the weights."""
-    made: dict[tuple[str, ...], nn.Module] = {(): network}
-    for entry in network.program.modules:
+    made: dict[tuple[str, ...], nn.Module] = {(): root}
+    for entry in modules:
         if entry.make is None:
             module = own.Scope()
         else:

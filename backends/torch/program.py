@@ -105,6 +105,18 @@ def program(network: Graph, lowerings: Mapping[str, Lowering] = LOWERINGS) -> Pr
     return Program(parameters, _tree(makes), (*reads, *body), single=len(network.outputs) == 1)
 
 
+def modules_of(network: Graph) -> tuple[Module, ...]:
+    """The modules of `program(network)` without its text. Raises FusegraphError as that does,
+    but for E715.
+    """
+    require_settled(network)
+    code = unfold(network)
+    names = dict.fromkeys([*network.inputs, *code.order], "x")
+    owners = {path_of(node.key) for node in code.order if node.key and node.op.keyed}
+    _, makes = _lowered(code, names, owners, SizeNames({}, "x"), LOWERINGS)
+    return _tree(makes)
+
+
 def _floats(
     code: Unfolded, inputs: Sequence[tuple[Node, str]], owners: set[tuple[str, ...]]
 ) -> str:
