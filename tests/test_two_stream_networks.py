@@ -59,8 +59,9 @@ def _parameters(network: Graph) -> dict[str, Static]:
         (X3D, {**L, "side": "356"}, 6_153_432, 24.7640),  # the paper's test crop: 24.8
         (SLOWFAST, {}, 34_480_216, 27.6387),
         (SLOWFAST, {"alpha": "4", "kernel": "7"}, 34_566_488, 50.3086),
+        (SLOWFAST, {"alpha": "4", "blocks": "(3, 4, 23, 3)"}, 62_826_968, 96.3966),
     ],
-    ids=["S", "M", "XS", "L", "L-test", "4x16", "8x8"],
+    ids=["S", "M", "XS", "L", "L-test", "4x16", "8x8", "R101-8x8"],
 )
 def test_a_published_network_has_its_parameters_and_multiply_adds(
     file: Path, constants: Mapping[str, str], parameters: int, giga: float
