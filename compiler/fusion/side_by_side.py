@@ -67,7 +67,7 @@ def side_by_side(networks: Sequence[Graph], naming: Naming) -> SideBySide:
     groups = ordered([*banks, *grouped(order, given, form_of)], ends)
 
     def source(key: str, weight: str) -> str:
-        place, own = merged.origins[key.removesuffix(".own") if key in split.columns else key]
+        place, own = merged.origins[key.removeprefix("own.")]
         return name_of(place, naming(own, weight))
 
     builder = Builder(source, naming, split.columns)

@@ -8,11 +8,11 @@ halves over shared inputs of *all* layers, however deep, are then one product fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...ir.node import Node, build, intern
+from ...ir.node import Node, intern
 from ...ir.ops import PRIMITIVES
 from .packing import Span
 
@@ -54,7 +54,8 @@ class Split:
 def split_linears(order: Sequence[Node], shared: Set[Node], tied: Set[str]) -> Split:
     """Part the linear layers that read `shared` nodes, where two or more fit into one bank.
 
-    Precondition: `order` has inputs before users; `shared` nodes depend on nothing that is not.
+    Precondition: `order` has inputs before users; `shared` nodes depend on nothing that is not;
+    no key starts with `own.` or `shared.`, as those of the parts do.
     Postcondition: the same function; layers of the keys `tied` are left alone.
     """
     wanted: dict[tuple[Any, ...], list[Node]] = {}
@@ -79,10 +80,12 @@ def split_linears(order: Sequence[Node], shared: Set[Node], tied: Set[str]) -> S
             layer = BankLayer(node, reads, node.key)
             found.nodes[node] = node
         else:
-            layer = BankLayer(_over(node, [part for part, _ in reads], "shared"), reads, node.key)
-            rest = _over(node, [part for part, _ in own], "own", bias=False)
+            layer = BankLayer(
+                _over(node, [part for part, _ in reads], "shared", node["bias"]), reads, node.key
+            )
+            rest = _over(node, [part for part, _ in own], "own", False)
             found.columns[rest.key] = _columns(node.key, [span for _, span in own])
-            found.nodes[node] = build(_SUM, [layer.node, rest])
+            found.nodes[node] = intern(_SUM, (layer.node, rest), (), "")
         banks.setdefault(_form(node, len(reads)), []).append(layer)
     found.banks = list(banks.values())
     return found
@@ -112,13 +115,11 @@ def _parts(node: Node) -> list[tuple[Node, Span]]:
     return found
 
 
-def _over(node: Node, parts: Sequence[Node], suffix: str, bias: bool | None = None) -> Node:
-    axis: int = node["axis"]
-    x = parts[0] if len(parts) == 1 else build(_CONCAT, parts, {"axis": axis})
-    attrs: Mapping[str, Any] = node.attributes
-    if bias is not None:
-        attrs = {**attrs, "bias": bias}
-    return build(_LINEAR, [x], attrs, f"{node.key}.{suffix}")
+def _over(node: Node, parts: Sequence[Node], prefix: str, bias: bool) -> Node:
+    """The layer over some of the parts. Attributes are in their one form already: no checks."""
+    x = parts[0] if len(parts) == 1 else intern(_CONCAT, tuple(parts), (node["axis"],), "")
+    attrs = tuple([bias if name == "bias" else node[name] for name in _LINEAR.names])
+    return intern(_LINEAR, (x,), attrs, f"{prefix}.{node.key}")
 
 
 def _columns(key: str, spans: Sequence[Span]) -> tuple[Part, ...]:
