@@ -41,8 +41,8 @@ def _scaled(module: torch.nn.Dropout | DropPath) -> Callable[[Tensor], Tensor]:
     return lambda x: x / (1 - module.p) if module.training else x
 
 
-def _ones(shape: Sequence[int], p: float, like: Tensor) -> Tensor:
-    return like.new_ones(tuple(shape))
+def _ones(like: Tensor, p: float) -> Tensor:
+    return torch.ones_like(like)
 
 
 def step(module: SupernetModule, batch: Mapping[str, Tensor], seed: int) -> tuple[Outputs, Outputs]:

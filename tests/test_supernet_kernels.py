@@ -11,7 +11,7 @@ from torch import Tensor
 from fusegraph.backends.torch.dense import Dense, TailSpec
 from fusegraph.backends.torch.flat import Flat
 from fusegraph.backends.torch.kernels import affine, attend, blend, product, weight_gradient
-from fusegraph.backends.torch.masks import Drop, Masks
+from fusegraph.backends.torch.masks import Drop, Masks, bytes_of
 
 TAILS: dict[str, Sequence[TailSpec]] = {
     "none": (),
@@ -60,7 +60,7 @@ def _gradients_are_right(module: Dense, training: bool) -> None:
 
     def run(x: Tensor, *weights: Tensor) -> Tensor:
         torch.manual_seed(0)
-        module.masks.start()
+        module.masks.fill(0)
         buffers = {name: value.clone() for name, value in state.items() if "running" in name}
         given = {**dict(zip(names, weights, strict=True)), **buffers}
         found: Tensor = torch.func.functional_call(module, given, (x,))
@@ -130,12 +130,12 @@ def test_products_are_those_of_torch(rows: int, out: int) -> None:
 @pytest.mark.parametrize("p", [0.1, 0.2, 0.5])
 def test_elements_are_dropped_with_their_probability(p: float) -> None:
     torch.manual_seed(0)
-    like = torch.empty(0)
+    like = torch.empty(100, 130)
     kept = 0.0
     count = 0
     for _ in range(200):
         masks = Masks()
-        mask = masks.draw((100, 130), p, like)
+        mask = masks.draw(like, p)
         assert set(mask.unique().tolist()) == {0.0, 1.0}
         kept += float(mask.sum())
         count += mask.numel()
@@ -144,13 +144,13 @@ def test_elements_are_dropped_with_their_probability(p: float) -> None:
 
 
 def test_masks_of_one_pass_differ_and_a_seed_brings_them_back() -> None:
-    like = torch.empty(0)
+    like = torch.empty(40, 5)
     masks = Masks()
     found: list[Tensor] = []
     for _ in range(2):
         torch.manual_seed(3)
-        masks.start()
-        found += [masks.draw((40, 5), 0.5, like), masks.draw((40, 5), 0.5, like)]
+        masks.fill(2 * bytes_of(200))
+        found += [masks.draw(like, 0.5), masks.draw(like, 0.5)]
     assert torch.equal(found[0], found[2])
     assert torch.equal(found[1], found[3])
     assert not torch.equal(found[0], found[1])
@@ -167,7 +167,7 @@ def test_dropout_keeps_the_mean_and_does_nothing_in_evaluation() -> None:
 
 def test_neighbours_are_dropped_independently() -> None:
     torch.manual_seed(0)
-    mask = Masks().draw((1000, 1000), 0.3, torch.empty(0)) - 0.7
+    mask = Masks().draw(torch.empty(1000, 1000), 0.3) - 0.7
     for axis, step in ((0, 1), (1, 1), (1, 2), (1, 8)):
         correlation = float((mask * mask.roll(step, axis)).mean()) / 0.21
         assert abs(correlation) < 0.006

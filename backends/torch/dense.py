@@ -230,7 +230,7 @@ def _tails_forward(
 
 
 def _mask(like: Tensor, p: float, plan: _Plan, masks: Masks) -> Tensor:
-    mask = masks.draw(like.shape, p, like)
+    mask = masks.draw(like, p)
     return mask if plan.folds else mask.mul_(1.0 / (1.0 - p))
 
 

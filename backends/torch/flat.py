@@ -16,9 +16,12 @@ class _Unflatten(torch.autograd.Function):
     def forward(ctx: Any, shapes: Sequence[torch.Size], flat: Tensor) -> tuple[Tensor, ...]:
         ctx.shapes = shapes
         ctx.set_materialize_grads(False)
-        sizes = [shape.numel() for shape in shapes]
+        parts = flat.split([shape.numel() for shape in shapes])
         return tuple(
-            [part.view(shape) for part, shape in zip(flat.split(sizes), shapes, strict=True)]
+            [
+                part if len(shape) == 1 else part.view(shape)
+                for part, shape in zip(parts, shapes, strict=True)
+            ]
         )
 
     @staticmethod
@@ -26,16 +29,11 @@ class _Unflatten(torch.autograd.Function):
         like = next((g for g in grads if g is not None), None)
         if like is None:
             return None, None
-        flat = like.new_empty(sum([shape.numel() for shape in ctx.shapes]))
-        at = 0
-        for grad, shape in zip(grads, ctx.shapes, strict=True):
-            place = flat[at : at + shape.numel()].view(shape)
-            if grad is None:
-                place.zero_()
-            else:
-                place.copy_(grad)
-            at += shape.numel()
-        return None, flat
+        parts = [
+            like.new_zeros(shape.numel()) if grad is None else grad.reshape(-1)
+            for grad, shape in zip(grads, ctx.shapes, strict=True)
+        ]
+        return None, torch.cat(parts)
 
 
 class Flat(nn.Module):

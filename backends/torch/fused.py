@@ -4,13 +4,20 @@ language for which there is a faster kernel.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from ...compiler.fusion.ops import DENSE
+from ...ir.dims import Expr as Open
+from ...ir.dims import Static, symbols_in
+from ...ir.graph import Graph
+from ...ir.ops.products import product
+from ...ir.settling import bind
 from . import kernels
 from .dense import Dense, RepeatedNorm
 from .layout import Call, Expr, Items
 from .lowering import Held, Make, Site
-from .masks import Drop
+from .masks import Drop, bytes_of
 from .network import Kit
 from .table import LOWERINGS
 
@@ -54,6 +61,23 @@ _NAMES: dict[str, Any] = {
     "RepeatedNorm": RepeatedNorm,
     "_kernels": kernels,  # no variable of generated code begins with an underscore
 }
+
+def drawn_in(graph: Graph, shapes: Sequence[Sequence[int]]) -> int:
+    """How many random bytes the masks of one pass in training take, for inputs of these shapes."""
+    sizes: dict[str, int] = {}
+    for node, shape in zip(graph.inputs, shapes, strict=True):
+        for size, have in zip(node.type.shape, shape, strict=True):
+            if isinstance(size, Open) and str(size) in symbols_in(size):
+                sizes[str(size)] = have
+    counts: list[Static] = []
+    for node in graph.order:
+        if node.op.name == "dropout":
+            counts.append(product(node.type.shape))
+        elif node.op is DENSE:
+            rows = node.type.shape[0]
+            counts += [rows * (t.stop - t.start) for t in node["tails"] if t.p]
+    return sum([bytes_of(int(str(bind(count, sizes)))) for count in counts])
+
 
 FUSED = Kit(
     {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import floor
 from typing import Any
 
@@ -18,33 +17,54 @@ class Masks:
     that `torch.manual_seed` settles all masks. An element is kept when its eight bits are not below
     256 p; where that is no whole number it is rounded up or down at random for each mask, so that
     an element is dropped with the probability p exactly.
+
+    `fill` draws the bytes of a pass at once. Where it was not called, each mask draws its own.
     """
 
     def __init__(self) -> None:
-        self._bits: np.random.SFC64 | None = None
+        self._filled = torch.empty(0, dtype=torch.uint8)
+        self._at = 0
 
-    def start(self) -> None:
-        """A new pass: seed anew when a mask is drawn."""
-        self._bits = None
+    def fill(self, count: int) -> None:
+        """Draw `count` bytes for the masks of the next pass."""
+        self._filled = _drawn(count) if count else self._filled[:0]
+        self._at = 0
 
-    def draw(self, shape: Sequence[int], p: float, like: Tensor) -> Tensor:
-        """1 with the probability 1 - p, else 0; dtype and device of `like`."""
-        if like.device.type != "cpu" or torch.compiler.is_compiling():
-            return torch.empty(shape, dtype=like.dtype, device=like.device).bernoulli_(1.0 - p)
-        if self._bits is None:
-            seed = int(torch.randint(2**63 - 1, ()).item())
-            self._bits = np.random.SFC64(seed)
-        count = 1
-        for size in shape:
-            count *= size
-        raw: Any = self._bits.random_raw(count // 8 + 2)
-        threshold = 256 * p
-        low = floor(threshold)
-        if (int(raw[-1]) >> 11) * 2.0**-53 < threshold - low:
-            low += 1
-        mask = like.new_empty(shape)
-        mask.copy_(torch.from_numpy(raw.view(np.uint8)[:count]).view(*shape))
-        return mask.ge_(float(low))
+    def next_bytes(self, elements: int) -> Tensor:
+        """The bytes of a mask of so many elements."""
+        start = self._at
+        self._at = start + bytes_of(elements)
+        return self._filled[start : self._at]
+
+    def draw(self, like: Tensor, p: float) -> Tensor:
+        """1 with the probability 1 - p, else 0; shape, dtype and device of `like`."""
+        if like.device.type != "cpu":
+            return torch.empty(like.shape, dtype=like.dtype, device=like.device).bernoulli_(1.0 - p)
+        count = like.numel()
+        if self._at + bytes_of(count) > self._filled.numel():
+            self.fill(bytes_of(count))
+        return mask_of(self.next_bytes(count), like.new_empty(like.shape), p)
+
+
+def _drawn(count: int) -> Tensor:
+    source = np.random.SFC64(int(torch.randint(2**63 - 1, ()).item()))
+    raw: Any = source.random_raw(count // 8)
+    return torch.from_numpy(raw.view(np.uint8))
+
+
+def bytes_of(elements: int) -> int:
+    """How many random bytes a mask takes: one for each element, and eight for its rounding."""
+    return (elements + 15) // 8 * 8
+
+
+def mask_of(random: Tensor, mask: Tensor, p: float) -> Tensor:
+    """`mask`, filled with zeros and ones from these random bytes, see `Masks`."""
+    threshold = 256 * p
+    low = floor(threshold)
+    if low != threshold and int(random[-1]) + int(random[-2]) / 256 < 256 * (threshold - low):
+        low += 1
+    mask.copy_(random[: mask.numel()].view(mask.shape))
+    return mask.ge_(float(low))
 
 
 class Drawing(nn.Module):
@@ -66,5 +86,4 @@ class Drop(Drawing):
         """The same shape; zeros with the probability p while training, the rest scaled up."""
         if not self.training or self.p == 0.0:
             return x
-        mask = self.masks.draw(x.shape, self.p, x).mul_(1.0 / (1.0 - self.p))
-        return x * mask
+        return x * self.masks.draw(x, self.p).mul_(1.0 / (1.0 - self.p))

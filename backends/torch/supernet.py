@@ -20,10 +20,11 @@ from ...ir.graph import Graph
 from ..names import state_name, weight_name
 from .batch import check_batch
 from .flat import Flat
-from .fused import FUSED
+from .fused import FUSED, drawn_in
 from .masks import Drawing, Masks
 from .network import Network, lower
 from .packing import pack, unpack
+from .traceable import TRACEABLE
 
 State = dict[str, Tensor]
 
@@ -40,19 +41,28 @@ class SupernetModule(nn.Module):
     """
 
     def __init__(
-        self, supernet: Supernet, prefix: Network, network: Network, fusion: Fused | None
+        self,
+        supernet: Supernet,
+        prefix: Network,
+        network: Network,
+        fusion: Fused | None,
+        compiled: bool = False,
     ) -> None:
         super().__init__()
         self.supernet = supernet
         self.prefix = prefix
         self.network = network
         self.fusion = fusion
+        self.compiled = compiled
         self.flat: Flat | None = None
         self._masks = Masks()
+        self._taken: dict[tuple[torch.Size, ...], int] = {}
         for module in network.modules():
             if isinstance(module, Drawing):
                 module.masks = self._masks
-        if fusion is not None:
+        if compiled:
+            network.compile(dynamic=False)
+        elif fusion is not None:
             self.flat = Flat(_weights(network, self._scopes))
 
     @property
@@ -60,6 +70,10 @@ class SupernetModule(nn.Module):
         """What the names of architecture parameters begin with."""
         scope = self.supernet.scope
         return (f"{state_name(scope)}.", f"{state_name(f'{scope}_gates')}.")
+
+    def train(self, mode: bool = True) -> SupernetModule:
+        """Training or evaluation mode, of all modules; nothing is done where it is that already."""
+        return self if self.training == mode else super().train(mode)
 
     @property
     def parameter_names(self) -> Mapping[str, str]:
@@ -99,9 +113,10 @@ class SupernetModule(nn.Module):
 
     def _rest(self, batch: Mapping[str, Tensor]) -> Tensor | dict[str, Tensor]:
         inputs = [batch[name] for name in self.network.parameter_names]
+        if self.training and self.fusion is not None and inputs[0].device.type == "cpu":
+            self._masks.fill(self._random_bytes(inputs))
         if self.flat is None:
             return self.network(*inputs)
-        self._masks.start()
         self.flat.spread()
         try:
             return self.network(*inputs)
@@ -109,12 +124,20 @@ class SupernetModule(nn.Module):
             self.flat.clear()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SupernetModule:
-        return _again(self.supernet, self.fusion is not None, self.plain_state(), self.training)
+        return _again(*self.__reduce__()[1])
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Generated code and the ops of fused graphs are made again.
-        state = (self.supernet, self.fusion is not None, self.plain_state(), self.training)
-        return (_again, state)
+        modes = (self.fusion is not None, self.compiled, self.training)
+        return (_again, (self.supernet, *modes, self.plain_state()))
+
+    def _random_bytes(self, inputs: Sequence[Tensor]) -> int:
+        """How many the masks of a pass in training take."""
+        shapes = tuple([x.shape for x in inputs])
+        found = self._taken.get(shapes)
+        if found is None:
+            found = self._taken[shapes] = drawn_in(self.network.graph, shapes)
+        return found
 
     # ── parameters ──
 
@@ -150,9 +173,10 @@ class SupernetModule(nn.Module):
     def plain_state(self) -> State:
         """The state by the names of the space's keys, as `lower(supernet.graph)` has it."""
         state = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
-        if self.flat is None or self.fusion is None:
+        if self.fusion is None:
             return state
-        state.update(self.flat.state())
+        if self.flat is not None:
+            state.update(self.flat.state())
         now = _renamed(state, _names(self.fusion.graph), back=True)
         for move in reversed(self.fusion.moves):
             now = unpack(move.packing, now, _like(move.before, now))
@@ -161,7 +185,7 @@ class SupernetModule(nn.Module):
 
     def load_plain_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over a state that `plain_state` gave. Raises KeyError where a weight is missing."""
-        if self.flat is None or self.fusion is None:
+        if self.fusion is None:
             self.network.load_state_dict(dict(state))
             return
         now = _renamed(state, _names(self.fusion.plain), back=True)
@@ -169,7 +193,8 @@ class SupernetModule(nn.Module):
             now = pack(move.packing, now, _like(move.after, now))
         packed = _renamed(now, _names(self.fusion.graph), back=False)
         with torch.no_grad():
-            for name, target in (*self.network.state_dict().items(), *self.flat.state().items()):
+            flat = self.flat.state() if self.flat is not None else {}
+            for name, target in (*self.network.state_dict().items(), *flat.items()):
                 target.copy_(packed[name])
 
 
@@ -184,20 +209,18 @@ def lower_supernet(
     fusion = fused_graph(supernet) if fused else None
     prefix, rest = split_prefix(fusion.graph if fusion else supernet.graph)
     if fusion is None:
-        module = SupernetModule(supernet, lower(prefix), lower(rest, seed), None)
-    else:
-        module = SupernetModule(supernet, lower(prefix), lower(rest, seed, FUSED), fusion)
-        module.load_plain_state(lower(supernet.graph, seed).state_dict())
-    if compiled:
-        module.network.compile()
+        return SupernetModule(supernet, lower(prefix), lower(rest, seed), None, compiled)
+    network = lower(rest, seed, TRACEABLE if compiled else FUSED)
+    module = SupernetModule(supernet, lower(prefix), network, fusion, compiled)
+    module.load_plain_state(lower(supernet.graph, seed).state_dict())
     return module
 
 
 def _again(
-    supernet: Supernet, fused: bool, state: Mapping[str, Tensor], training: bool
+    supernet: Supernet, fused: bool, compiled: bool, training: bool, state: Mapping[str, Tensor]
 ) -> SupernetModule:
     """The module with this plain state, in its dtype and on its device."""
-    module = lower_supernet(supernet, 0, fused=fused)
+    module = lower_supernet(supernet, 0, fused=fused, compiled=compiled)
     like = next((t for t in state.values() if t.is_floating_point()), None)
     if like is not None:
         module.to(like)
