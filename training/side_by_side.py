@@ -51,6 +51,8 @@ MOST_BYTES = 2**31
 """Of activations: networks that together need more are trained in several programs."""
 
 _SEEDS = 2**31
+_LARGER = 8
+"""How much larger than in training the batches of an evaluation are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,20 +307,18 @@ class _Run:
         seen: list[Tensor] = []
         sizes: list[int] = []
         rate = 0.0
-        for index, batch in enumerate(source.epoch(order)):
-            rate = learning_rate(self.settings, number - 1, index, batches)
-            with of_the_network(f"epoch {number}, batch {index + 1}"):
+        smoothing, weight = self.settings.label_smoothing, self.positive_weight
+        with of_the_network(f"epoch {number}"):
+            for index, batch in enumerate(source.epoch(order)):
+                rate = learning_rate(self.settings, number - 1, index, batches)
                 with precision_of(self.settings, self.device):
                     logits = joint.logits(batch.inputs)
                     if index == 0:
                         check_labels(self.kind, logits[0], batch.labels)
-                    smoothing = self.settings.label_smoothing
-                    losses = losses_of(
-                        self.kind, logits, batch.labels, smoothing, self.positive_weight
-                    )
+                    losses = losses_of(self.kind, logits, batch.labels, smoothing, weight)
                 joint.step(losses, rate)
-            seen.append(losses.detach())
-            sizes.append(len(batch.labels))
+                seen.append(losses.detach())
+                sizes.append(len(batch.labels))
         table = torch.stack(seen).cpu()
         weights = torch.tensor(sizes, dtype=table.dtype)[:, None]
         means = ((table * weights).sum(0) / max(1, sum(sizes))).tolist()
@@ -334,10 +334,9 @@ class _Run:
         joint.module.eval()
         parts: list[Tensor] = []
         labels: list[Tensor] = []
-        with precision_of(self.settings, self.device):
+        with of_the_network("evaluation"), precision_of(self.settings, self.device):
             for batch in _larger(_only(self.valid, joint.inputs)).epoch(None):
-                with of_the_network(f"evaluation, batch {len(parts) + 1}"):
-                    parts.append(joint.logits(batch.inputs))
+                parts.append(joint.logits(batch.inputs))
                 labels.append(batch.labels)
         return torch.cat(parts, 1), torch.cat(labels)
 
@@ -402,9 +401,9 @@ def _only(source: BatchSource, inputs: Sequence[str]) -> BatchSource:
 
 
 def _larger(source: BatchSource) -> BatchSource:
-    """The source in batches four times as large where it can be: nothing is kept for a way back."""
+    """The source in larger batches where it can be: nothing is kept for a way back."""
     if isinstance(source, TensorBatches):
-        return replace(source, batch=4 * source.batch)
+        return replace(source, batch=_LARGER * source.batch)
     return source
 
 
