@@ -18,6 +18,7 @@ from fusegraph.ir.diagnostics import FusegraphError
 from fusegraph.ir.dsl import loads
 from fusegraph.ir.graph import Graph
 from fusegraph.training import side_by_side
+from fusegraph.training import trainees as trainees_module
 from fusegraph.training.events import EpochEnded, TrainingEnded, TrainingEvent
 from fusegraph.training.loop import FitResult, fit
 from fusegraph.training.losses import Kind
@@ -268,7 +269,7 @@ def test_many_networks_are_several_programs(monkeypatch: pytest.MonkeyPatch) -> 
     same_as_alone(ROOMY)
     assert made == [4]
     made.clear()
-    monkeypatch.setattr(side_by_side, "MOST_BYTES", 8 * 4 * 100)
+    monkeypatch.setattr(trainees_module, "MOST_BYTES", 8 * 4 * 100)
     same_as_alone(ROOMY)
     assert sum(made) <= 4
     assert max(made, default=1) < 4

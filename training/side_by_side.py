@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -18,13 +17,7 @@ import torch
 from torch import Tensor
 
 from ..backends.torch import lower
-from ..backends.torch.network import start_of
-from ..ir.diagnostics import Diagnostic, FusegraphError
-from ..ir.dims import Expr, symbols_in
-from ..ir.graph import Graph, graph
-from ..ir.node import everything
-from ..ir.settling import bind
-from ..ir.types import DTYPES
+from ..ir.diagnostics import FusegraphError
 from .batches import BatchSource
 from .events import EpochEnded, TrainingEnded, TrainingEvent
 from .joint import Joint, losses_of
@@ -43,38 +36,13 @@ from .steps import (
     precision_of,
 )
 from .tensors import TensorBatches
+from .trainees import OnTrainee, Ready, Trained, Trainee, prepared, programs
 
-OnTrainee = Callable[[int, TrainingEvent], None]
-"""Called with a trainee's place and what it tells: the end of its epochs and of its training."""
-
-MOST_BYTES = 2**31
-"""Of activations: networks that together need more are trained in several programs."""
+__all__ = ["OnTrainee", "Trained", "Trainee", "fit_side_by_side"]
 
 _SEEDS = 2**31
 _LARGER = 8
 """How much larger than in training the batches of an evaluation are."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trainee:
-    """A network to be trained.
-
-    `weights` are where it starts, by the names of its `state_dict`; what they have not starts as
-    in `lower(network, seed)`. They give the precision too. `seed` is also that of its dropout.
-    """
-
-    network: Graph
-    weights: Mapping[str, Tensor] | None
-    seed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """How it went: the result and the weights of the best epoch, or what went wrong."""
-
-    result: FitResult | None
-    failure: FusegraphError | None
-    weights: Mapping[str, Tensor]
 
 
 def fit_side_by_side(
@@ -113,81 +81,16 @@ def fit_side_by_side(
     if positive_weight is not None:
         run.positive_weight = positive_weight.to(device)
     found: dict[int, Trained] = {}
-    ready: dict[int, _Ready] = {}
+    ready: dict[int, Ready] = {}
     for place, trainee in enumerate(trainees):
         try:
-            ready[place] = _prepared(trainee)
+            ready[place] = prepared(trainee)
         except FusegraphError as error:
             found[place] = Trained(None, error, {})
     with own_randomness(device):
-        for places in _programs(ready, settings):
+        for places in programs(ready, settings):
             found.update(run.together({place: ready[place] for place in places}))
     return [found[place] for place in range(len(trainees))]
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """A trainee with its start, and its network with the logits as its only output."""
-
-    trainee: Trainee
-    network: Graph
-    start: dict[str, Tensor]
-
-
-def _prepared(trainee: Trainee) -> _Ready:
-    network = trainee.network
-    outputs = dict(network.outputs)
-    if "logits" not in outputs and len(outputs) > 1:
-        raise FusegraphError(
-            Diagnostic(
-                code="E704",
-                message=f"expected an output `logits`, found {', '.join(sorted(outputs))}",
-                place=network.name,
-                help="name the output that is trained `logits`",
-            )
-        )
-    root = outputs["logits"] if "logits" in outputs else network.roots[0]
-    start = {**start_of(network, trainee.seed), **(trainee.weights or {})}
-    bare = graph(network.name, network.inputs, [("logits", root)], network.requires)
-    return _Ready(trainee, bare, {name: value.detach() for name, value in start.items()})
-
-
-def _programs(ready: Mapping[int, _Ready], settings: TrainSettings) -> list[list[int]]:
-    """The places of networks that are trained together: alike, and not too many."""
-    alike: dict[Any, list[tuple[dict[str, Any], list[int], float]]] = {}
-    found: list[list[int]] = []
-    for place, each in ready.items():
-        network = each.network
-        inputs = {node["name"]: node.type for node in network.inputs}
-        needs = _activation_bytes(network) * settings.batch
-        programs = alike.setdefault(network.roots[0].type, [])
-        for at, (known, places, taken) in enumerate(programs):
-            agree = all(known.get(name, type) is type for name, type in inputs.items())
-            if agree and taken + needs <= MOST_BYTES:
-                places.append(place)
-                programs[at] = ({**known, **inputs}, places, taken + needs)
-                break
-        else:
-            programs.append((inputs, [place], needs))
-            found.append(programs[-1][1])
-    return found
-
-
-def _activation_bytes(network: Graph) -> float:
-    """Of one sample, named sizes taken as 1: what the nodes give, all kept for the way back."""
-    total = 0.0
-    for node in everything(network.roots):
-        numbers = 1.0
-        for size in node.type.shape:
-            numbers *= float(size) if isinstance(size, int) else _at_one(size)
-        total += numbers * DTYPES[node.type.dtype]
-    return total
-
-
-@lru_cache(maxsize=1024)
-def _at_one(size: Expr) -> float:
-    value: Any = bind(size, dict.fromkeys(symbols_in(size), 1))
-    return float(value)
 
 
 @dataclass(slots=True)
@@ -221,7 +124,7 @@ class _Run:
     on_event: OnTrainee | None
     positive_weight: Tensor | None = None
 
-    def together(self, ready: Mapping[int, _Ready]) -> dict[int, Trained]:
+    def together(self, ready: Mapping[int, Ready]) -> dict[int, Trained]:
         """Trains these in one program; one by one where torch refuses the program."""
         if len(ready) > 1:
             try:
@@ -230,7 +133,7 @@ class _Run:
                 pass  # whose fault it is shows when each is trained by itself
         return {place: self._alone(place, each) for place, each in ready.items()}
 
-    def _jointly(self, ready: Mapping[int, _Ready]) -> dict[int, Trained]:
+    def _jointly(self, ready: Mapping[int, Ready]) -> dict[int, Trained]:
         joint = Joint(
             [each.network for each in ready.values()],
             [each.start for each in ready.values()],
@@ -340,7 +243,7 @@ class _Run:
                 labels.append(batch.labels)
         return torch.cat(parts, 1), torch.cat(labels)
 
-    def _trained(self, member: _Member, ready: _Ready) -> Trained:
+    def _trained(self, member: _Member, ready: Ready) -> Trained:
         if member.failure is not None:
             return Trained(None, member.failure, {})
         epochs = len(member.history)
@@ -351,7 +254,7 @@ class _Run:
         result = FitResult(member.best_epoch, member.best_score, tuple(member.history), early)
         return Trained(result, None, {**ready.start, **(member.best or {})})
 
-    def _alone(self, place: int, ready: _Ready) -> Trained:
+    def _alone(self, place: int, ready: Ready) -> Trained:
         settings = self.settings.model_copy(update={"seed": ready.trainee.seed % _SEEDS})
         module = lower(ready.network, ready.trainee.seed)
         names = module.state_dict()
