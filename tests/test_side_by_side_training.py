@@ -257,15 +257,23 @@ def test_dropout_repeats_itself_and_leaves_the_caller_alone() -> None:
     )
 
 
-def test_many_networks_are_several_programs(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[int] = []
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many networks each program has."""
+    counts: list[int] = []
     joint = side_by_side.Joint
 
     def counted(graphs: Sequence[Graph], *rest: Any) -> Any:
-        made.append(len(graphs))
+        counts.append(len(graphs))
         return joint(graphs, *rest)
 
     monkeypatch.setattr(side_by_side, "Joint", counted)
+    return counts
+
+
+def test_many_networks_are_several_programs(
+    made: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     same_as_alone(ROOMY)
     assert made == [4]
     made.clear()
@@ -275,13 +283,22 @@ def test_many_networks_are_several_programs(monkeypatch: pytest.MonkeyPatch) -> 
     assert max(made, default=1) < 4
 
 
-def test_networks_whose_inputs_disagree_are_several_programs() -> None:
+def test_networks_whose_inputs_disagree_are_several_programs(made: list[int]) -> None:
     wide = SPACE.replace("3 * i", "6 * i")
     graphs = [*networks(2), *networks(1, wide)]
     found = fit_side_by_side(trainees(graphs), TRAIN, VALID, ROOMY)
+    assert made == [2]
     assert [each.failure is None for each in found[:2]] == [True, True]
     assert found[2].failure is not None
     assert found[2].failure.diagnostics[0].code == "E708"
+
+
+def test_one_that_torch_refuses_is_found_by_training_each_alone() -> None:
+    graphs = [*networks(2), *networks(1, SPACE.replace("3 * i", "4 + 2 * i").replace("x[", "z["))]
+    inputs = {**TRAIN.inputs, **{f"z[{i}]": TRAIN.inputs["x[1]"] for i in (1, 2, 3)}}
+    data = TensorBatches(inputs, TRAIN.labels, 8)
+    found = fit_side_by_side(trainees(graphs), data, data, ROOMY)
+    assert [each.failure is None for each in found] == [True, True, False]
 
 
 def test_labels_that_do_not_fit_are_the_failure_of_each() -> None:
