@@ -106,11 +106,9 @@ class _Recorder:
             _check_same(known, epoch)
             metrics = known.metrics
         else:
-            losses = {
-                "train_loss": event.train_loss,
-                "arch_loss": event.arch_loss,
-                "valid_loss": event.valid_loss,
-            }
+            losses = {"train_loss": event.train_loss, "valid_loss": event.valid_loss}
+            if event.arch_loss is not None:
+                losses["arch_loss"] = event.arch_loss
             metrics = {**self._figures(epoch.genotype), **losses}
             self._write(epoch, metrics)
         self._on_event(event)

@@ -308,9 +308,10 @@ class ArchitectureEpoch:
     (all the same). `valid_score` is the supernet's metric on the validation split, the higher the
     better; `violated` are the space's `require` lines that the genotype fails, and a genotype that
     fails one is never the best. `best`: no earlier epoch scored as high with a genotype that may be
-    chosen. Losses are means over the epoch's batches; `learning_rate` is that of its last weight
-    step. `restored`: it was read from the run folder, where a search was resumed; so an epoch may
-    be told of more than once, always with the same content.
+    chosen. Losses are means over the epoch's batches; `arch_loss` is None in an epoch in which only
+    the weights learned, whose genotype may not be chosen either. `learning_rate` is that of the
+    epoch's last weight step. `restored`: it was read from the run folder, where a search was
+    resumed; so an epoch may be told of more than once, always with the same content.
     """
 
     epoch: int
@@ -320,7 +321,7 @@ class ArchitectureEpoch:
     weights: Mapping[str, tuple[tuple[float, ...], ...]]
     entropies: Mapping[str, float]
     train_loss: float
-    arch_loss: float
+    arch_loss: float | None
     valid_loss: float
     valid_score: float
     learning_rate: float

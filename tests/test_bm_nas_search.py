@@ -134,6 +134,20 @@ def test_decisions_close_as_the_search_goes_on() -> None:
     assert sum(last.values()) < sum(first.values()) < len(first)
 
 
+def test_while_it_warms_up_only_the_weights_learn_and_nothing_is_chosen() -> None:
+    settings = TrainSettings(batch=32, learning_rate=2e-2, device="cpu", precision="float32")
+    options = {"epochs": 4, "warmup": 2, "arch_learning_rate": 5e-2}
+    searcher = make_searcher("bm_nas", space_of(PAIRS), options, 0)
+    searcher.begin(TwoOfFour(0), settings, None)
+    first, second, third, _ = [searcher.epoch().event for _ in range(4)]
+    assert first.weights == second.weights != third.weights
+    assert first.train_loss > second.train_loss
+    assert (first.arch_loss, second.arch_loss) == (None, None)
+    assert third.arch_loss is not None
+    assert [first.best, second.best, third.best] == [False, False, True]
+    assert min(scored.trial for scored in searcher.best(9)) >= 2
+
+
 # ── options ──────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -52,10 +52,13 @@ class ArchitectureSettings:
 
 @dataclass(frozen=True, slots=True)
 class EpochLosses:
-    """Means over the samples of an epoch; the learning rate is that of the last weight step."""
+    """Means over the samples of an epoch; the learning rate is that of the last weight step.
+
+    `arch_loss` is None where the architecture took no step.
+    """
 
     train_loss: float
-    arch_loss: float
+    arch_loss: float | None
     learning_rate: float
 
 
@@ -126,11 +129,11 @@ class Bilevel:
         return loss.detach()
 
     def epoch(
-        self, number: int, train: BatchSource, valid: BatchSource, alternate: Alternate
+        self, number: int, train: BatchSource, valid: BatchSource, alternate: Alternate | None
     ) -> EpochLosses:
-        """An epoch of both; its number counts from 1.
+        """An epoch of both, or where `alternate` is None of the weights alone.
 
-        The order of the batches and dropout are functions of the settings' seed and of the number,
+        Its number counts from 1. The order of the batches and dropout are functions of the settings' seed and of the number,
         so that an epoch that is done again ends the same. Raises Diverged, and FusegraphError E706
         and E708, as `fit` does.
         """
@@ -153,7 +156,8 @@ class Bilevel:
             for index, batch in enumerate(valid.epoch(other)):
                 where = f"epoch {number}, validation batch {index + 1}"
                 settled.add(self.architecture_step(batch, where), len(batch.labels))
-        return EpochLosses(learned.mean(), settled.mean(), rate)
+        arch_loss = None if alternate is None else settled.mean()
+        return EpochLosses(learned.mean(), arch_loss, rate)
 
     def validate(self, number: int, valid: BatchSource) -> tuple[float, float]:
         """Loss and score on the validation split, in evaluation mode, after this epoch."""

@@ -18,6 +18,9 @@ class BmNasOptions:
 
     epochs: passes over the training split, and genotypes derived; `--budget` sets it. Table 9 has
         30 for NTU, 7 for EgoGesture, 12 for MM-IMDB.
+    warmup: epochs at the start in which the weights learn alone; their genotypes are never chosen.
+        0 in the paper. Before a supernet has learned anything, its validation loss says nothing of
+        its architecture, and what computes least is preferred.
     alternate: "step" takes an architecture step after each weight step (Algorithm 1 as printed,
         DARTS), "epoch" all training batches and then all validation batches (release). With the
         latter the architecture takes only as many steps as the validation split has batches, at
@@ -36,6 +39,7 @@ class BmNasOptions:
     """
 
     epochs: int = 30
+    warmup: int = 0
     alternate: Alternate = "step"
     policies: Literal["bm_nas", "darts", "assemblenet"] = "bm_nas"
     pairs: Literal["policy", "sum", "slots"] = "policy"
@@ -49,6 +53,10 @@ class BmNasOptions:
     def __post_init__(self) -> None:
         if self.epochs < 1:
             raise ValueError("`epochs` is at least 1")
+        if not 0 <= self.warmup < self.epochs:
+            raise ValueError(
+                f"`warmup` is from 0 to {self.epochs - 1}, as `epochs` goes on behind it"
+            )
         if self.arch_learning_rate <= 0 or self.arch_weight_decay < 0:
             raise ValueError("`arch_learning_rate` is above 0, `arch_weight_decay` not below 0")
         if len(self.arch_betas) != 2 or not all(0 <= beta < 1 for beta in self.arch_betas):

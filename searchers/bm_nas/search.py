@@ -9,6 +9,7 @@ appendix A.2; first order, as DARTS (Liu et al. 2019) with xi = 0. Where it depa
 * The supernet stays as it is: "update the hypernet based on the genotype" (line 11) is read as the
   next epoch going on from the learnt parameters, as in the release.
 * A genotype that fails a `require` of the space is never the best one.
+* With `warmup`, an option, the weights learn alone at first.
 * `alternate = "step"` is the default, see `options`.
 """
 
@@ -18,7 +19,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, cast
@@ -105,13 +106,14 @@ class BmNasSearch:
     def best(self, count: int) -> list[Scored]:
         """The different genotypes of the epochs, each with its best score; best first.
 
-        Lines 12 to 14 of Algorithm 1; those that fail a `require` are left out.
+        Lines 12 to 14 of Algorithm 1; those that fail a `require`, and those of epochs in which the
+        architecture did not learn, are left out.
         """
         found: dict[str, Scored] = {}
         for epoch in self._epochs:
             score = epoch.event.valid_score
             known = found.get(epoch.genotype.digest)
-            if not epoch.event.violated and (known is None or score > known.score):
+            if _may_be_chosen(epoch.event) and (known is None or score > known.score):
                 scored = Scored(epoch.genotype, score, epoch.event.epoch - 1)
                 found[epoch.genotype.digest] = scored
         return sorted(found.values(), key=lambda s: (-s.score, s.trial))[:count]
@@ -157,10 +159,12 @@ class BmNasSearch:
             valid_loss=valid_loss,
             valid_score=score,
             learning_rate=losses.learning_rate,
-            best=not violated and (not best or score > best[0].score),
+            best=False,
             violated=violated,
             seconds=time.perf_counter() - started,
         )
+        if _may_be_chosen(event) and (not best or score > best[0].score):
+            event = replace(event, best=True)
         done = [*self._epochs, Epoch(genotype, event)]
         self._run.save(done)
         self._epochs = done
@@ -213,6 +217,10 @@ class BmNasSearch:
                 help="lower `learning_rate` of `[search.train]`, or set its `gradient_clip`",
             )
         )
+
+
+def _may_be_chosen(event: ArchitectureEpoch) -> bool:
+    return not event.violated and event.arch_loss is not None
 
 
 class _Run:
@@ -280,7 +288,8 @@ class _Run:
     def epoch(self, number: int) -> tuple[EpochLosses, tuple[float, float], dict[str, Alpha]]:
         """Losses, validation loss and score, and the architecture after it."""
         with own_randomness(self._device):
-            losses = self.bilevel.epoch(number, self._train, self._valid, self._options.alternate)
+            alternate = None if number <= self._options.warmup else self._options.alternate
+            losses = self.bilevel.epoch(number, self._train, self._valid, alternate)
             validated = self.bilevel.validate(number, self._valid)
         return losses, validated, architecture_of(self.module, self._supernet)
 

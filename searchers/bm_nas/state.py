@@ -37,7 +37,7 @@ class _Event(BaseModel):
     weights: dict[str, list[list[float]]]
     entropies: dict[str, float]
     train_loss: float
-    arch_loss: float
+    arch_loss: float | None
     valid_loss: float
     valid_score: float
     learning_rate: float
