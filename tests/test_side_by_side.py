@@ -41,7 +41,7 @@ def prepared(graph: Graph, seed: int, *, training: bool) -> Network:
 def without_chance(module: Network) -> None:
     for part in module.modules():
         if "Drop" in type(part).__name__:
-            part.eval()
+            part.training = False  # itself alone: a dropout may hold the modules below its key
 
 
 def results(module: Network, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -166,6 +166,22 @@ def test_a_round_of_mfas_is_one_bank_and_a_stack_a_layer(file: str) -> None:
     assert count(fused, "linear") == 0
 
 
+_EXAMPLES = (
+    "av_digits/av_digits.fuse",
+    "bm_nas/mm_imdb.fuse",
+    "bm_nas/ego_gesture_release.fuse",
+    "elastic/autoformer_t.fuse",
+    "two_stream/x3d.fuse",
+)
+
+
+@pytest.mark.parametrize("file", _EXAMPLES)
+@pytest.mark.parametrize("training", [False, True])
+def test_networks_of_the_examples_compute_what_they_did(file: str, training: bool) -> None:
+    space, rng = load_small(ROOT / "examples" / file).graph, Random(0)
+    check([network(space, sample(space, rng)) for _ in range(3)], training=training)
+
+
 # ── what becomes of what ─────────────────────────────────────────────────────────────────────────
 
 _LAYERS = """fuse 1
@@ -279,6 +295,21 @@ space widths {
     fused = check(networks_of(text, 5))
     names = [name for name, _ in fused.graph.outputs]
     assert names == ["logits", *[f"n[{k}].hidden" for k in range(5)]]
+
+
+def test_an_operand_is_shared_only_where_all_share_it() -> None:
+    text = """fuse 1
+space gated {
+  dim N
+  input x: f32[N, 4]
+  input y: f32[N, 4]
+  output logits = ?p of {x, y} * tanh(linear(x, out=4))
+}
+"""
+    space = loads(text).graph
+    of_x, of_y = [network(space, {"logits.p": (place,)}) for place in (0, 1)]
+    check([of_x, of_y, of_x])
+    assert count(check([of_x, of_x, of_x]), "stack") == 0
 
 
 def test_dropout_draws_a_mask_for_each_network() -> None:
