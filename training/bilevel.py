@@ -133,9 +133,9 @@ class Bilevel:
     ) -> EpochLosses:
         """An epoch of both, or where `alternate` is None of the weights alone.
 
-        Its number counts from 1. The order of the batches and dropout are functions of the settings' seed and of the number,
-        so that an epoch that is done again ends the same. Raises Diverged, and FusegraphError E706
-        and E708, as `fit` does.
+        Its number counts from 1. The order of the batches and dropout are functions of the
+        settings' seed and of the number, so that an epoch that is done again ends the same. Raises
+        Diverged, and FusegraphError E706 and E708, as `fit` does.
         """
         seed = self.settings.seed
         torch.manual_seed(epoch_seed(seed, number))  # dropout
