@@ -19,11 +19,13 @@ from ..ir.graph import Graph
 from ..ir.settling import bind
 from ..searchers.protocol import Array, Evaluation, Inherited, Proposal
 from ..searchers.randomness import derive
+from ..searchers.recording import out_of_memory
 from ..tasks.sources import TaskData
 from ..training.batches import BatchSource
 from ..training.events import BatchEnded, TrainingEvent
 from ..training.loop import FitResult, Forward, choose_device, fit
 from ..training.settings import TrainSettings
+from ..training.side_by_side import Trainee, fit_side_by_side
 from ..training.together import together
 from .run_folder import RunFolder
 from .sources import carry_over
@@ -42,7 +44,7 @@ class TaskEvaluator:
     state there after every epoch, under `stage` and the trial's number, and goes on from it.
 
     With `order_seed` all proposals see the training data in one order; without, each in that of its
-    own seed.
+    own seed. Candidates that are trained `together`, as one program, always see one order.
     """
 
     searched: Program
@@ -52,6 +54,7 @@ class TaskEvaluator:
     folder: RunFolder | None = None
     stage: str = "search"
     order_seed: int | None = None
+    together: int = 1
     on_event: Callable[[TrainingEvent], None] | None = None
 
     def evaluate(self, proposal: Proposal, inherited: Inherited) -> Evaluation:
@@ -72,6 +75,60 @@ class TaskEvaluator:
         )
         return _evaluation(network, result, module.state_dict())
 
+    def weight_shapes(self, proposal: Proposal) -> dict[str, tuple[int, ...]]:
+        """See `WaveEvaluator.weight_shapes`."""
+        return _shapes(self._lowered(proposal)[1])
+
+    def evaluate_together(
+        self, proposals: Sequence[Proposal], inherited: Sequence[Inherited]
+    ) -> list[Evaluation | Exception]:
+        """See `WaveEvaluator.evaluate_together`."""
+        made = [self._trainee(*pair) for pair in zip(proposals, inherited, strict=True)]
+        ended = iter(self._together([t for t in made if isinstance(t, Trainee)]))
+        return [next(ended) if isinstance(trainee, Trainee) else trainee for trainee in made]
+
+    def _trainee(self, proposal: Proposal, inherited: Inherited) -> Trainee | Exception:
+        try:
+            network, module = self._lowered(proposal)
+        except Exception as error:
+            return error
+        shared = _tensors(inherited.matching(_shapes(module)))
+        return Trainee(network, shared, proposal.seed % SEEDS)
+
+    def _together(self, trainees: Sequence[Trainee]) -> list[Evaluation | Exception]:
+        """Train as one program, or as two where memory is too short for one."""
+        if not trainees:
+            return []
+        try:
+            return self._one_program(trainees)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            if len(trainees) == 1:
+                return [error]
+        # Not within `except`: the traceback would keep what filled the memory.
+        half = len(trainees) // 2
+        return [*self._together(trainees[:half]), *self._together(trainees[half:])]
+
+    def _one_program(self, trainees: Sequence[Trainee]) -> list[Evaluation | Exception]:
+        inputs = dict.fromkeys(node["name"] for t in trainees for node in t.network.inputs)
+        train, valid = _sources(self.data, list(inputs), self.settings)
+        trained = fit_side_by_side(
+            trainees,
+            train,
+            valid,
+            self.settings,
+            kind=self.data.kind,
+            positive_weight=self.data.positive_weight() if self.settings.balance else None,
+            order_seed=0 if self.order_seed is None else self.order_seed,
+        )
+        return [
+            _evaluation(trainee.network, ended.result, ended.weights)
+            if ended.result is not None
+            else ended.failure or RuntimeError("a candidate has neither a result nor a failure")
+            for trainee, ended in zip(trainees, trained, strict=True)
+        ]
+
     def _lowered(self, proposal: Proposal) -> tuple[Graph, Network]:
         """The network of a proposal, as it starts without inheriting."""
         genotype, program = proposal.genotype, self.searched
@@ -90,6 +147,7 @@ def evaluator_of(prepared: Prepared) -> TaskEvaluator:
         prepared.data,
         section.train,
         order_seed=derive(section.seed, "order") % SEEDS,
+        together=section.side_by_side,
     )
 
 

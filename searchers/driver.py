@@ -5,8 +5,9 @@ uninterrupted one: a new searcher is fed the recorded trials, in order, and the 
 weights is filled with what they ended with; then the search goes on (promise P8).
 
 An evaluator that can trains the proposals of a round in waves (see `waves`). What networks end with
-differs by rounding between a program of fifteen and one of seven: hence a wave of which only a part
-is on record is evaluated again as a whole, and what is missing is recorded.
+differs, by rounding and by what dropout draws, between a program of fifteen and one of seven: hence
+a wave of which only a part is on record is evaluated again as a whole, and what is missing is
+recorded.
 """
 
 from __future__ import annotations

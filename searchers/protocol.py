@@ -160,10 +160,11 @@ class WaveEvaluator(Evaluator, Protocol):
     def evaluate_together(
         self, proposals: Sequence[Proposal], inherited: Sequence[Inherited]
     ) -> list[Evaluation | Exception]:
-        """What `evaluate` finds for each, to rounding, or the exception that it raises.
+        """What `evaluate` finds for each, to rounding and to what dropout draws, or the exception
+        that it raises.
 
-        Must be a pure function of its arguments, as `evaluate`: the same proposals in another
-        company may end otherwise, by rounding. What is raised ends the search.
+        Must be a pure function of its arguments, as `evaluate`; in another company a proposal may
+        end otherwise, by as much. What is raised ends the search.
         """
         ...
 

@@ -157,10 +157,15 @@ def reason_of_failure(error: Exception) -> str:
         if all(code.startswith(CANDIDATES_FAULT) for code in codes):
             return "; ".join(f"{d.code}: {d.message}" for d in error.diagnostics)
         return ""
-    words = str(error).lower()
-    if isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError)
-        and ("out of memory" in words or "can't allocate memory" in words)
-    ):
+    if out_of_memory(error):
         return f"out of memory: {str(error).splitlines()[0] if str(error) else 'MemoryError'}"
     return ""
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether the memory of the machine or of its GPU was too small."""
+    words = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and ("out of memory" in words or "can't allocate memory" in words)
+    )

@@ -104,6 +104,15 @@ class SearchSection(_Section):
         dict[str, int | float],
         Field(description="the space's parameters while searching, over `task.set`: `{W = 16}`"),
     ] = Field(default_factory=dict)
+    side_by_side: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="how many candidates are trained as one program at most, in waves that "
+            "keep what each inherits; results differ by rounding and by what dropout draws; 1: one "
+            "after the other",
+        ),
+    ] = 64
     train: Annotated[
         CandidateSettings,
         Field(description="how candidates are trained: as `[train]`, but `epochs` is 2 if not set"),

@@ -36,6 +36,13 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     return load_task(write_task(tmp_path_factory.mktemp("task")))
 
 
+@pytest.fixture(scope="module")
+def one_by_one(tmp_path_factory: pytest.TempPathFactory) -> Task:
+    file = write_task(tmp_path_factory.mktemp("one_by_one"))
+    file.write_text(file.read_text().replace("[search]\n", "[search]\nside_by_side = 1\n"))
+    return load_task(file)
+
+
 def evaluator_and_proposal(task: Task, *shares: SharedLayer) -> tuple[TaskEvaluator, Proposal]:
     prepared = prepare(task)
     source = open_source(task.file.parent / "genotype.fuse", {"W": "8"})
@@ -104,7 +111,7 @@ def test_an_evaluation_tells_the_size_of_the_network(task: Task) -> None:
 
 
 def test_a_candidate_that_runs_out_of_memory_is_recorded_and_the_search_goes_on(
-    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    one_by_one: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, calls = evaluate_module.train_module, []
 
@@ -116,7 +123,7 @@ def test_a_candidate_that_runs_out_of_memory_is_recorded_and_the_search_goes_on(
 
     monkeypatch.setattr(evaluate_module, "train_module", sometimes)
     failed: list[TrialFailed] = []
-    small = with_search(task, searcher="random", budget=3)
+    small = with_search(one_by_one, searcher="random", budget=3)
     found = search_task(
         small,
         tmp_path / "run",
@@ -132,11 +139,15 @@ def test_a_candidate_that_runs_out_of_memory_is_recorded_and_the_search_goes_on(
     assert [trial.failure != "" for trial in section.trials] == [False, True, False]
 
 
-def test_batch_norm_over_one_sample_fails_that_network_and_not_the_search(tmp_path: Path) -> None:
+@pytest.mark.parametrize("together", [1, 64])
+def test_batch_norm_over_one_sample_fails_that_network_and_not_the_search(
+    together: int, tmp_path: Path
+) -> None:
     file = write_task(tmp_path)
     space = tmp_path / "space.fuse"
     space.write_text(space.read_text().replace("sigmoid}", "batch_norm}"))
     text = file.read_text().replace("batch = 40", "batch = 1").replace("epochs = 3", "epochs = 1")
+    text = text.replace("[search]\n", f"[search]\nside_by_side = {together}\n")
     file.write_text(text)
     small = with_search(load_task(file), searcher="random", budget=6)
     failed: list[TrialFailed] = []
@@ -150,13 +161,15 @@ def test_batch_norm_over_one_sample_fails_that_network_and_not_the_search(tmp_pa
     assert all("E708" in event.reason and "more than 1 value" in event.reason for event in failed)
 
 
+@pytest.mark.parametrize("part", ["train_module", "fit_side_by_side"])
 def test_an_error_of_the_program_ends_the_search_and_is_no_failed_candidate(
-    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    task: Task, one_by_one: Task, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any, **__: Any) -> Any:
         raise TypeError("a fault of ours")
 
-    monkeypatch.setattr(evaluate_module, "train_module", broken)
+    monkeypatch.setattr(evaluate_module, part, broken)
+    task = one_by_one if part == "train_module" else task
     with pytest.raises(TypeError, match="a fault of ours"):
         search_task(with_search(task, searcher="random", budget=2), tmp_path / "run")
 
