@@ -42,35 +42,34 @@ class Updates:
     def step(self, grads: Sequence[Tensor], rate: float) -> None:
         """One step along the gradients, one for each parameter."""
         given = self._settings
-        with torch.no_grad():
-            if given.optimiser == "sgd":
-                self._kernel(
-                    self.parameters,
-                    grads,
-                    self.moments.get("momentum", []),
-                    weight_decay=given.weight_decay,
-                    momentum=given.momentum,
-                    lr=rate,
-                    dampening=0.0,
-                    nesterov=False,
-                    maximize=False,
-                    # Momentum starts at zero here, so that the first step is like any other.
-                    is_first_step=False,
-                )
-                return
-            self.steps += 1
+        if given.optimiser == "sgd":
             self._kernel(
                 self.parameters,
                 grads,
-                self.moments["mean"],
-                self.moments["square"],
-                [],
-                [self.steps] * len(grads),
-                lr=rate,
-                beta1=given.betas[0],
-                beta2=given.betas[1],
+                self.moments.get("momentum", []),
                 weight_decay=given.weight_decay,
-                eps=_EPS,
-                amsgrad=False,
+                momentum=given.momentum,
+                lr=rate,
+                dampening=0.0,
+                nesterov=False,
                 maximize=False,
+                # Momentum starts at zero here, so that the first step is like any other.
+                is_first_step=False,
             )
+            return
+        self.steps += 1
+        self._kernel(
+            self.parameters,
+            grads,
+            self.moments["mean"],
+            self.moments["square"],
+            [],
+            [self.steps] * len(grads),
+            lr=rate,
+            beta1=given.betas[0],
+            beta2=given.betas[1],
+            weight_decay=given.weight_decay,
+            eps=_EPS,
+            amsgrad=False,
+            maximize=False,
+        )

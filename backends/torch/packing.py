@@ -26,14 +26,12 @@ def pack(
             continue
         fused = torch.empty_like(target)
         for piece in pieces:
-            part = state[piece.source]
-            if piece.take:
-                part = part[_spans(piece.take)]
+            part = _part(state[piece.source], piece.take)
             if piece.shape:
                 part = part.reshape(piece.shape)
             if piece.axes:
                 part = part.permute(piece.axes)
-            fused[_spans(piece.at)] = part
+            _part(fused, piece.at).copy_(part)
         packed[name] = fused
     return packed
 
@@ -55,16 +53,20 @@ def unpack(
             source = plain.get(piece.source)
             if source is None:
                 source = plain[piece.source] = torch.empty_like(like[piece.source])
-            _put_back(piece, state[name][_spans(piece.at)], source)
+            _put_back(piece, _part(state[name], piece.at), source)
     return plain
 
 
 def _put_back(piece: Piece, part: Tensor, source: Tensor) -> None:
     if piece.axes:
         part = part.permute([piece.axes.index(axis) for axis in range(len(piece.axes))])
-    place = source[_spans(piece.take)] if piece.take else source
+    place = _part(source, piece.take)
     place.copy_(part.reshape(place.shape))
 
 
-def _spans(spans: Sequence[Span]) -> tuple[slice, ...]:
-    return tuple([slice(start, stop) for start, stop in spans])
+def _part(tensor: Tensor, spans: Sequence[Span]) -> Tensor:
+    """The part of these spans, a view; all of an axis is not cut, which saves a step."""
+    for axis, (start, stop) in enumerate(spans):
+        if stop - start != tensor.size(axis):
+            tensor = tensor.narrow(axis, start, stop - start)
+    return tensor
