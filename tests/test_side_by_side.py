@@ -323,6 +323,33 @@ def test_dropout_draws_a_mask_for_each_network() -> None:
     assert not torch.equal(first.eq(0), second.eq(0))
 
 
+@pytest.mark.parametrize(
+    ("cuts", "splits"),
+    [
+        (((0, 2), (2, 3), (3, 6)), 1),
+        (((3, 6), (0, 3)), 1),
+        (((0, 2), (2, 4)), 0),
+        (((0, 4), (3, 6)), 0),
+        (((1, 3), (3, 6)), 0),
+    ],
+)
+def test_slices_that_share_out_a_tensor_are_one_split(
+    cuts: Sequence[tuple[int, int]], splits: int
+) -> None:
+    parts = ", ".join([f"tanh(slice(h, axis=1, start={a}, stop={b}))" for a, b in cuts])
+    text = (
+        "fuse 1\nspace s { dim N\n input x: f32[N, 4]\n h = relu(linear(x, out=6))\n"
+        f" output o = concat({parts}) }}\n"
+    )
+    module = lower(loads(text).graph, 0).double()
+    assert module.source.count("split_with_sizes") == splits
+    x = torch.randn(3, 4, dtype=torch.float64)
+    weights = list(module.state_dict().values())
+    h = torch.relu(torch.nn.functional.linear(x, *weights))
+    expected = torch.cat([torch.tanh(h[:, a:b]) for a, b in cuts], 1)
+    torch.testing.assert_close(module(x), expected)
+
+
 def test_the_program_is_emitted_with_the_helpers_that_it_needs() -> None:
     fused = side_by_side(networks_of(_LAYERS), weight_name)
     module = lower(fused.graph, 0).eval()
