@@ -260,3 +260,26 @@ def test_two_steps_draw_different_masks() -> None:
     batch = batch_of(_ntu().graph, {"N": 3}, dtype=torch.float32)
     first, second = step(module, batch, 0)[0][""], step(module, batch, 0)[0][""]
     assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("name", ["ntu", "ntu_release"])
+def test_what_is_compiled_computes_and_draws_the_same(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supernet = _example(name, taps="2", L="4")
+    fused = lower_supernet(supernet, 3).double()
+    monkeypatch.setattr(torch.nn.Module, "compile", _not_compiled)
+    traceable = lower_supernet(supernet, 3, compiled=True).double()
+    batch = batch_of(supernet.graph, {"N": 6}, 3)
+    for training in (False, True):
+        found: list[tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]] = []
+        for module in (traceable, fused):
+            torch.manual_seed(1)
+            found.append(step(module.train(training), batch, 1))
+        for ours, theirs in zip(*found, strict=True):
+            close(ours, theirs)
+        close(traceable.plain_state(), fused.plain_state())
+
+
+def _not_compiled(module: torch.nn.Module, **options: object) -> None:
+    """The traceable kit is tested as it is: to compile it takes a minute."""

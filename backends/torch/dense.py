@@ -18,7 +18,7 @@ TailSpec = tuple[str, int, int, int, float]
 """Kind, start, stop, first column of the gate, probability of dropout: `ops.Tail`."""
 
 
-class _Plan:
+class Plan:
     """What stays the same from step to step, for the function below."""
 
     __slots__ = ("_factors", "bias", "extras", "folds", "norm", "tails")
@@ -40,6 +40,10 @@ class _Plan:
         """Whether the scale of dropout is put into the batch norm, whose result is linear in it."""
         self._factors: Tensor | None = None
 
+    def in_place(self, width: int) -> bool:
+        """Whether the only tail is a relu of all columns, which can be done in place."""
+        return len(self.tails) == 1 and self.tails[0][:3] == ("relu", 0, width)
+
     def factors(self, like: Tensor) -> Tensor:
         """For each column 1/(1-p) of its tail, or 1."""
         found = self._factors
@@ -59,7 +63,7 @@ def _full_bias(bias: Tensor | None, span: tuple[int, int], out: int) -> Tensor |
     return full
 
 
-def _summed(w: Tensor, plan: _Plan, extras: Sequence[Tensor]) -> Tensor:
+def _summed(w: Tensor, plan: Plan, extras: Sequence[Tensor]) -> Tensor:
     if not extras:
         return w
     first = plan.extras[0]
@@ -79,7 +83,7 @@ class _DenseFunction(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        plan: _Plan,
+        plan: Plan,
         masks: Masks,
         training: bool,
         x: Tensor,
@@ -114,7 +118,7 @@ class _DenseFunction(torch.autograd.Function):
             factor = gamma * torch.rsqrt(var + plan.norm[0])
             offset = (beta - mean * factor) if full is None else beta + (full - mean) * factor
             h = product(x, w * factor[:, None], offset)
-        y, kept = _tails_forward(h, plan, masks, training)
+        y, kept = tails_forward(h, plan, masks, training)
         saved = [x, w, full, gamma, mean, var, z, *(stats or (None, None)), *kept]
         ctx.save_for_backward(*saved)
         ctx.has_bias = bias is not None
@@ -122,11 +126,11 @@ class _DenseFunction(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
-        plan: _Plan = ctx.plan
+        plan: Plan = ctx.plan
         (g,) = grads
         x, w, full, gamma, mean, var, z, batch_mean, invstd, *kept = ctx.saved_tensors
         needs = ctx.needs_input_grad
-        h = _tails_backward(g, kept, plan, w.shape[0], ctx.training)
+        h = tails_backward(g, kept, plan, w.shape[0], ctx.training)
         dgamma = dbeta = dbias = None
         if plan.norm is not None and z is not None:
             own = needs[6] or needs[7]
@@ -191,14 +195,14 @@ def _normed(
 # ── tails ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _tails_forward(
-    h: Tensor, plan: _Plan, masks: Masks, training: bool
+def tails_forward(
+    h: Tensor, plan: Plan, masks: Masks, training: bool
 ) -> tuple[Tensor, list[Tensor | None]]:
     """The result, and what the way back needs; may write into h."""
     tails = plan.tails
     if not tails:
         return h, []
-    if len(tails) == 1 and tails[0][0] == "relu" and tails[0][2] - tails[0][1] == h.shape[1]:
+    if plan.in_place(h.shape[1]):
         y = h.relu_()
         if tails[0][4] and training:
             y.mul_(_mask(y, tails[0][4], plan, masks))
@@ -229,13 +233,13 @@ def _tails_forward(
     return y, kept
 
 
-def _mask(like: Tensor, p: float, plan: _Plan, masks: Masks) -> Tensor:
+def _mask(like: Tensor, p: float, plan: Plan, masks: Masks) -> Tensor:
     mask = masks.draw(like, p)
     return mask if plan.folds else mask.mul_(1.0 / (1.0 - p))
 
 
-def _tails_backward(
-    g: Tensor, kept: Sequence[Tensor | None], plan: _Plan, out: int, training: bool
+def tails_backward(
+    g: Tensor, kept: Sequence[Tensor | None], plan: Plan, out: int, training: bool
 ) -> Tensor:
     """The gradient of h."""
     tails = plan.tails
@@ -307,7 +311,7 @@ class Dense(Drawing):
         tails: Sequence[TailSpec],
     ) -> None:
         super().__init__()
-        self.plan = _Plan(extras, bias, norm, tails)
+        self.plan = Plan(extras, bias, norm, tails)
         self.weight = nn.Parameter(torch.empty(out, inner))
         self.extras = [f"extra_{place}" for place in range(len(extras))]
         for name, (top, bottom, left, right) in zip(self.extras, extras, strict=True):

@@ -21,8 +21,8 @@ class Masks:
     `fill` draws the bytes of a pass at once. Where it was not called, each mask draws its own.
     """
 
-    def __init__(self) -> None:
-        self._filled = torch.empty(0, dtype=torch.uint8)
+    def __init__(self, random: Tensor | None = None) -> None:
+        self._filled = torch.empty(0, dtype=torch.uint8) if random is None else random
         self._at = 0
 
     def fill(self, count: int) -> None:
@@ -30,10 +30,10 @@ class Masks:
         self._filled = _drawn(count) if count else self._filled[:0]
         self._at = 0
 
-    def next_bytes(self, elements: int) -> Tensor:
-        """The bytes of a mask of so many elements."""
+    def next_bytes(self, *elements: int) -> Tensor:
+        """The bytes of masks of so many elements each."""
         start = self._at
-        self._at = start + bytes_of(elements)
+        self._at = start + sum([bytes_of(count) for count in elements])
         return self._filled[start : self._at]
 
     def draw(self, like: Tensor, p: float) -> Tensor:

@@ -6,22 +6,20 @@ makes one loop of what the eager kernels do in several sweeps.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (its name all over the field)
 from torch import Tensor
 
-from ...compiler.fusion.ops import DENSE
-from ...ir.dims import Expr, Static, symbols_in
-from ...ir.graph import Graph
-from ...ir.ops.products import product
-from ...ir.settling import bind
 from . import kernels
-from .dense import Dense
+from .dense import Dense, Plan, tails_backward, tails_forward
 from .fused import FUSED
-from .masks import Drop, Masks, bytes_of, mask_of
+from .layout import Call, Expr
+from .lowering import Site
+from .masks import Drop, Masks, mask_of
 from .network import Kit
 
 
@@ -108,6 +106,65 @@ def _norm_back(ctx: Any, g: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
 _norm.register_autograd(_norm_back, setup_context=_keep_norm)
 
 
+# ── tails ────────────────────────────────────────────────────────────────────────────────────────
+
+_PLANS: list[Plan] = []
+"""An op cannot take a plan; it takes its place here."""
+
+
+@torch.library.custom_op("fusegraph::tails", mutates_args=())
+def _tails(h: Tensor, random: Tensor, place: int, training: bool) -> list[Tensor]:
+    plan = _PLANS[place]
+    given = h.relu() if plan.in_place(h.shape[1]) else h  # an op may not write into its input
+    y, kept = tails_forward(given, plan, Masks(random), training)
+    return [y, *[h.new_empty(0) if k is None else k for k in kept[1:]]]
+
+
+@_tails.register_fake
+def _(h: Tensor, random: Tensor, place: int, training: bool) -> list[Tensor]:
+    plan = _PLANS[place]
+    whole = h.new_empty((h.shape[0], sum([t[2] - t[1] for t in plan.tails])))
+    if plan.in_place(h.shape[1]):
+        return [whole]
+    kept: list[Tensor] = []
+    for kind, start, stop, _, p in plan.tails:
+        part = (h.shape[0], stop - start)
+        masked = bool(p) and training and kind != "relu"
+        kept.append(h.new_empty(part if kind in ("glu", "sigmoid") else (0,)))
+        kept.append(h.new_empty(part if masked else (0,)))
+    return [whole, *kept]
+
+
+@torch.library.custom_op("fusegraph::tails_backward", mutates_args=())
+def _tails_backward(
+    g: Tensor, kept: Sequence[Tensor], place: int, training: bool, out: int
+) -> Tensor:
+    there = [k if k.numel() else None for k in kept]
+    found = tails_backward(g, there, _PLANS[place], out, training)
+    return found.clone() if found is g else found
+
+
+@_tails_backward.register_fake
+def _(g: Tensor, kept: Sequence[Tensor], place: int, training: bool, out: int) -> Tensor:
+    return g.new_empty((g.shape[0], out))
+
+
+def _keep_tails(ctx: Any, inputs: Any, output: Any) -> None:
+    h, _, ctx.place, ctx.training = inputs
+    ctx.out = h.shape[1]
+    ctx.save_for_backward(*output)
+
+
+def _tails_back(ctx: Any, grads: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
+    kept = list(ctx.saved_tensors)
+    g = grads[0].contiguous()
+    found = torch.ops.fusegraph.tails_backward(g, kept, ctx.place, ctx.training, ctx.out)
+    return found, None, None, None
+
+
+_tails.register_autograd(_tails_back, setup_context=_keep_tails)
+
+
 @torch.library.custom_op("fusegraph::mask", mutates_args=())
 def _mask(random: Tensor, like: Tensor, p: float) -> Tensor:
     return mask_of(random, torch.empty_like(like, memory_format=torch.contiguous_format), p)
@@ -118,13 +175,13 @@ def _(random: Tensor, like: Tensor, p: float) -> Tensor:
     return torch.empty_like(like, memory_format=torch.contiguous_format)
 
 
-def _dropped(x: Tensor, p: float, masks: Masks) -> Tensor:
-    mask: Tensor = torch.ops.fusegraph.mask(masks.next_bytes(x.numel()), x.detach(), p)
-    return x * (mask * (1.0 / (1.0 - p)))
-
-
 class TraceableDense(Dense):
-    """`Dense` in plain ops."""
+    """`Dense` in ops that can be traced."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.place = len(_PLANS)
+        _PLANS.append(self.plan)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [R, in] -> [R, widths of the tails]."""
@@ -145,16 +202,22 @@ class TraceableDense(Dense):
             h = h if plan.norm is None else self._shifted(h, plan.norm[0])
         if not plan.tails:
             return h
-        parts = [self._tail(h, tail) for tail in plan.tails]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        taken = [h.shape[0] * (t[2] - t[1]) for t in plan.tails if t[4] and self.training]
+        random = self.masks.next_bytes(*taken)
+        found: list[Tensor] = torch.ops.fusegraph.tails(h, random, self.place, self.training)
+        return found[0]
 
     def _normed(self, h: Tensor, bias: Tensor | None, norm: tuple[float, float, int]) -> Tensor:
         eps, momentum, repeats = norm
-        beta = self.norm_bias
+        gamma, beta = self.norm_weight, self.norm_bias
+        assert gamma is not None
         assert beta is not None
+        if self.plan.folds:
+            factors = self.plan.factors(gamma.detach())
+            gamma, beta = gamma * factors, beta * factors
         if bias is not None:
             beta = beta + 0 * bias  # changes nothing, but has a gradient, of zeros
-        y, mean, invstd = torch.ops.fusegraph.norm(h, self.norm_weight, beta, eps)
+        y, mean, invstd = torch.ops.fusegraph.norm(h, gamma, beta, eps)
         count = h.shape[0] * repeats
         assert self.running_mean is not None
         assert self.running_var is not None
@@ -174,26 +237,17 @@ class TraceableDense(Dense):
         factor = torch.rsqrt(self.running_var + eps) * self.norm_weight
         return (h - self.running_mean) * factor + self.norm_bias
 
-    def _tail(self, h: Tensor, tail: tuple[str, int, int, int, float]) -> Tensor:
-        kind, start, stop, gate, p = tail
-        part = h[:, start:stop]
-        if kind == "relu":
-            part = torch.relu(part)
-        elif kind == "sigmoid":
-            part = torch.sigmoid(part)
-        elif kind == "glu":
-            part = part * torch.sigmoid(h[:, gate : gate + stop - start])
-        if p and self.training:
-            part = _dropped(part, p, self.masks)
-        return part
-
 
 class TraceableDrop(Drop):
-    """`Drop` in plain ops."""
+    """`Drop` with a mask from elsewhere."""
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape."""
-        return _dropped(x, self.p, self.masks) if self.training and self.p else x
+        if not self.training or self.p == 0.0:
+            return x
+        random = self.masks.next_bytes(x.numel())
+        mask: Tensor = torch.ops.fusegraph.mask(random, x.detach(), self.p)
+        return x * (mask * (1.0 / (1.0 - self.p)))
 
 
 class _Functions:
@@ -222,12 +276,28 @@ class _Functions:
         return total
 
     @staticmethod
+    def relu(x: Tensor, place: int) -> Tensor:
+        random = torch.empty(0, dtype=torch.uint8)
+        rows = x.reshape(x.shape[0], -1)
+        found: list[Tensor] = torch.ops.fusegraph.tails(rows, random, place, False)
+        return found[0].view(x.shape)
+
+    @staticmethod
     def repeat(x: Tensor, times: int) -> Tensor:
         return kernels.repeat(x, times)
 
 
+def _relu(site: Site) -> Expr:
+    """A relu as a tail: the compiler would keep the signs as bools, which it is slow to write."""
+    width = math.prod([size for size in site.node.type.shape[1:] if isinstance(size, int)])
+    if site.rank < 2 or any(not isinstance(size, int) for size in site.node.type.shape[1:]):
+        return Call("F.relu", site.x)
+    _PLANS.append(Plan((), (0, 0), None, (("relu", 0, width, 0, 0.0),)))
+    return Call("_kernels.relu", [*site.x, str(len(_PLANS) - 1)])
+
+
 TRACEABLE = Kit(
-    FUSED.lowerings,
+    {**FUSED.lowerings, "relu": _relu},
     {**FUSED.names, "Dense": TraceableDense, "Drop": TraceableDrop, "_kernels": _Functions},
 )
 """For graphs that the passes of fusion made, to be compiled."""
