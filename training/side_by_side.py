@@ -125,13 +125,22 @@ class _Run:
     positive_weight: Tensor | None = None
 
     def together(self, ready: Mapping[int, Ready]) -> dict[int, Trained]:
-        """Trains these in one program; one by one where torch refuses the program."""
-        if len(ready) > 1:
-            try:
-                return self._jointly(ready)
-            except (FusegraphError, ValueError):
-                pass  # whose fault it is shows when each is trained by itself
-        return {place: self._alone(place, each) for place, each in ready.items()}
+        """Trains these in one program, or where torch refuses that or has no memory, in two.
+
+        So a network that is at fault ends up by itself, and the others in a few programs.
+        """
+        places = list(ready)
+        if len(places) == 1:
+            return {places[0]: self._alone(places[0], ready[places[0]])}
+        try:
+            return self._jointly(ready)
+        except (FusegraphError, ValueError, RuntimeError, MemoryError):
+            pass  # out of here first: the traceback keeps what filled the memory
+        half = len(places) // 2
+        return {
+            **self.together({place: ready[place] for place in places[:half]}),
+            **self.together({place: ready[place] for place in places[half:]}),
+        }
 
     def _jointly(self, ready: Mapping[int, Ready]) -> dict[int, Trained]:
         joint = Joint(
