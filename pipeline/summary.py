@@ -36,6 +36,7 @@ from ..report.data import (
 from ..report.page import write_report
 from ..searchers.registry import trial_of
 from ..searchers.store import TrialStore
+from .architecture import architecture_of
 from .events import read_events
 from .run_folder import RunFolder
 from .sources import open_source
@@ -205,6 +206,7 @@ def _search(
         charts=_charts(events),
         percent=metric in PERCENT,
         seconds=sum(record.seconds for record in records.values()),
+        architecture=architecture_of(space.graph, events),
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ..ir.decisions import Setting
 from ..ir.graph import Graph
+from .architecture import ArchitectureSection
 from .curves import Mark, Series
 
 Pairs = tuple[tuple[str, str], ...]
@@ -84,7 +85,7 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class SearchSection:
-    """How the search went."""
+    """How the search went. `architecture` is what a search over a supernet learnt."""
 
     searcher: str
     metric: str
@@ -94,6 +95,7 @@ class SearchSection:
     percent: bool = True
     seconds: float | None = None
     notes: tuple[str, ...] = ()
+    architecture: ArchitectureSection | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,12 +26,14 @@ from .data import (
     WinnerSection,
 )
 from .highlight import highlighted
+from .learning import Learning, learning
 from .look import Look
 from .matrix import matrix_chart
 from .svg import draw
 from .text import clean, printable
 
 NAME = "report.html"
+_LEARNING = "learning.html"
 
 _FIRST_ROWS = 10
 _MOST_ROWS = 200
@@ -83,7 +85,7 @@ def _template(name: str) -> str:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=DictLoader({NAME: _template(NAME)}),
+        loader=DictLoader({name: _template(name) for name in (NAME, _LEARNING)}),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -192,6 +194,7 @@ class _Search:
     scored: int
     failures: tuple[Trial, ...]
     failed: int
+    learning: Learning | None
 
 
 def _search(section: SearchSection) -> _Search:
@@ -212,7 +215,8 @@ def _search(section: SearchSection) -> _Search:
             for t in best[:_MOST_ROWS]
         ]
     )
-    charts = [_progress(section, scored, failed)] if section.trials else []
+    told = section.architecture
+    charts = [_progress(section, scored, failed)] if section.trials and told is None else []
     sized = [t for t in scored if t.parameters]
     if len({t.parameters for t in sized}) > 1:
         charts.append(_by_size(section, sized))
@@ -227,6 +231,7 @@ def _search(section: SearchSection) -> _Search:
         len(scored),
         tuple(failed[:_MOST_FAILURES]),
         len(failed),
+        learning(told, section.metric, section.percent) if told else None,
     )
 
 
