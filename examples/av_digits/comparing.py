@@ -1,7 +1,7 @@
-"""One comparison: backbones, late fusion, random search and MFAS on the same features.
+"""One comparison: backbones, late fusion, random search, MFAS and BM-NAS on the same features.
 
 All that needs no Python here is done by the command line, as a user would do it; each command is
-printed before it runs. The two searches run side by side, one thread each.
+printed before it runs. Random search runs beside MFAS and BM-NAS, one thread each.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from fusegraph.pipeline.infer import infer
 from fusegraph.tasks.features import FeatureFolder, open_features
 
 HERE = Path(__file__).parent
-FILES = ("av_digits.fuse", "late_fusion.fuse", "late_fusion.toml")
+FILES = ("av_digits.fuse", "bm_nas.fuse", "late_fusion.fuse", "late_fusion.toml")
+SEARCHES = {"random search": "random", "MFAS": "mfas", "BM-NAS": "bm_nas"}
+"""The task, and run folder, of each."""
 
 METHODS = (
     "image alone",
@@ -37,6 +39,7 @@ METHODS = (
     "random search",
     "MFAS",
     "MFAS and both backbones, summed",
+    "BM-NAS",
 )
 
 
@@ -48,7 +51,7 @@ class Compared:
     parameters: dict[str, int]
     seconds: dict[str, float]
     later_rounds: dict[str, float]
-    """Mean validation accuracy, of candidates with two layers and more, of the two searches."""
+    """Mean validation accuracy of random search's and MFAS's candidates with 2 layers and more."""
 
 
 def prepare(folder: Path, pairing: Pairing, seed: int) -> FeatureFolder:
@@ -57,7 +60,7 @@ def prepare(folder: Path, pairing: Pairing, seed: int) -> FeatureFolder:
     suffix = "" if pairing == "label" else "_sum"
     for name in FILES:
         shutil.copy(HERE / name, folder / name)
-    for name in ("mfas", "random"):
+    for name in SEARCHES.values():
         shutil.copy(HERE / f"{name}{suffix}.toml", folder / f"{name}.toml")
     features = folder / "features"
     if (features / "manifest.json").is_file():
@@ -98,7 +101,10 @@ def compare(folder: Path, pairing: Pairing = "label", seed: int = 0) -> Compared
         )
         print(f"(beside the next command; its output goes to {log})")
         try:
-            run(folder, "search", "mfas.toml", "--out", "mfas", *seeded, *_resume(folder, "mfas"))
+            for name in ("mfas", "bm_nas"):
+                run(
+                    folder, "search", f"{name}.toml", "--out", name, *seeded, *_resume(folder, name)
+                )
             if beside.wait() != 0:
                 raise RuntimeError(log.read_text())
         except BaseException:
@@ -122,27 +128,23 @@ def _collected(folder: Path, features: FeatureFolder) -> Compared:
     alone = unfused(features)
     runs = {
         "late fusion, last taps concatenated": results(folder, "late_fusion"),
-        "random search": results(folder, "random"),
-        "MFAS": results(folder, "mfas"),
+        **{name: results(folder, task) for name, task in SEARCHES.items()},
     }
     mfas = infer(folder / "mfas" / "model.onnx", folder / "features")
     summed = _log_softmax(mfas.logits)
     for tap in ("image_logits", "audio_logits"):
         summed = summed + _log_softmax(features.array(tap, "test"))
-    values = (
-        alone.image,
-        alone.audio,
-        alone.late_fusion,
-        *[float(found["test"]["accuracy"]) for found in runs.values()],
-        float(np.mean(summed.argmax(axis=1) == mfas.labels)),
-    )
+    accuracy = {
+        "image alone": alone.image,
+        "audio alone": alone.audio,
+        "late fusion, log-probabilities summed": alone.late_fusion,
+        "MFAS and both backbones, summed": float(np.mean(summed.argmax(axis=1) == mfas.labels)),
+        **{name: float(found["test"]["accuracy"]) for name, found in runs.items()},
+    }
     return Compared(
-        dict(zip(METHODS, values, strict=True)),
+        {name: accuracy[name] for name in METHODS},
         {name: int(found["parameters"]) for name, found in runs.items()},
-        {
-            name: _seconds(folder / run)
-            for name, run in (("random search", "random"), ("MFAS", "mfas"))
-        },
+        {name: _seconds(folder / task) for name, task in SEARCHES.items()},
         {
             name: _mean_score(folder / run)
             for name, run in (("random search", "random"), ("MFAS", "mfas"))

@@ -61,7 +61,7 @@ def _section(compared: Compared) -> ComparisonSection:
                 (compared.accuracy[name],),
                 parameters=compared.parameters.get(name),
                 seconds=compared.seconds.get(name),
-                strong=name == "MFAS",
+                strong=name in ("MFAS", "BM-NAS"),
             )
             for name in METHODS
         ),
