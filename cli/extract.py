@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from .guard import Interrupted
 from .options import AllowHook, AsJson, pairs
 from .output import plural, print_error, print_json, say
 
@@ -77,7 +78,10 @@ def extract(
         bool, typer.Option("--skip-broken", help="Leave samples out whose files are broken.")
     ] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Replace a folder that is there.")
+        bool, typer.Option("--replace", help="Replace a folder that is there, or unfinished.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an interrupted call stopped.")
     ] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, mps.")] = "auto",
     folder: Annotated[
@@ -91,7 +95,7 @@ def extract(
     The module runs once over the data, and a search never runs it again. It is called with a
     mapping of named tensors: those that --data yields with `labels`, or the inputs of a published
     data set. The functions are your code, so --allow-hook has to be given. The folder appears when
-    all of it is written.
+    all of it is written. After Ctrl-C, an error or `kill -9`, the same call with --resume goes on.
 
     \b
     Example:
@@ -108,6 +112,7 @@ def extract(
     _check_source(data, dataset, root, option, classes, names)
     from ..tasks.extract import extract as extract_taps
     from ..tasks.hooks import load_hook
+    from ..tasks.unfinished import is_unfinished
     from ..tasks.weights import load_weights
     from ..training.loop import choose_device
 
@@ -133,18 +138,36 @@ def extract(
         part, sign, file = text.partition("=")
         load_weights(backbone, file if sign else text, part if sign else "")
     on_terminal = sys.stderr.isatty()
-    found = extract_taps(
-        backbone,
-        taps or _own_taps(backbone),
-        sources,
-        out,
-        kind,
-        pool=pooled,
-        device=choose_device(device),
-        source=" ".join((module, *([dataset] if dataset else []), *(option or []))),
-        replace=replace,
-        on_batch=_teller(on_terminal),
-    )
+    chosen_device = choose_device(device)
+    teller = _Teller(on_terminal)
+    try:
+        found = extract_taps(
+            backbone,
+            taps or _own_taps(backbone),
+            sources,
+            out,
+            kind,
+            pool=pooled,
+            device=chosen_device,
+            source=" ".join((module, *([dataset] if dataset else []), *(option or []))),
+            replace=replace,
+            resume=resume,
+            settings={
+                "module": module,
+                "data": data,
+                "dataset": dataset,
+                "options": pairs(option, "--option"),
+            },
+            on_batch=teller,
+        )
+    except KeyboardInterrupt:
+        if not is_unfinished(out):
+            raise
+        raise Interrupted("interrupted; to go on: the same call with --resume") from None
+    except Exception:
+        if teller.told and is_unfinished(out):
+            print_error("what was done is kept; to go on: the same call with --resume")
+        raise
     if on_terminal:
         print_error("")
     shapes = {name: list(kept.shape) for name, kept in found.manifest.taps.items()}
@@ -266,18 +289,20 @@ def _module(found: Any, reference: str) -> Any:
     )
 
 
-def _teller(on_terminal: bool) -> Callable[[Any], None]:
+class _Teller:
     """One line that is written over on a terminal; elsewhere one now and then."""
-    said = time.monotonic()
 
-    def tell(event: Any) -> None:
-        nonlocal said
+    def __init__(self, on_terminal: bool) -> None:
+        self.told = False
+        self._on_terminal = on_terminal
+        self._said = time.monotonic()
+
+    def __call__(self, event: Any) -> None:
+        self.told = True
         of = f" of {event.of_batches}" if event.of_batches else ""
         line = f"{event.split}: batch {event.batches}{of}, {event.samples} samples"
-        if on_terminal:
+        if self._on_terminal:
             print(f"\r{line} ", end="", file=sys.stderr, flush=True)
-        elif time.monotonic() - said > SECONDS_BETWEEN_LINES:
-            said = time.monotonic()
+        elif time.monotonic() - self._said > SECONDS_BETWEEN_LINES:
+            self._said = time.monotonic()
             print_error(line)
-
-    return tell

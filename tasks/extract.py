@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..ir.diagnostics import Diagnostic, FusegraphError
 from ..training.batches import Batch
+from .extract_identity import SkippingBatches, extract_identity
 from .feature_writer import FeatureWriter
 from .features import FeatureFolder, open_features
 from .manifest import LabelKind
 from .pooling import Pool, mean_pool
 from .problems import nearest
+from .unfinished import Mark, SplitProgress, damaged, other_settings, part_of
 
 OnBatch = Callable[["Extracted"], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """Progress: how much of a split has been cached."""
+    """Progress: how much of a split has been cached, before an interruption and since."""
 
     split: str
     batches: int
@@ -44,11 +48,17 @@ def extract(
     device: str | torch.device = "cpu",
     source: str = "",
     replace: bool = False,
+    resume: bool = False,
+    settings: Mapping[str, Any] | None = None,
     on_batch: OnBatch | None = None,
 ) -> FeatureFolder:
     """Writes the outputs of some of the module's parts to a feature folder.
 
-    One batch is in memory at a time, and the folder appears only when all of it is written.
+    One batch is in memory at a time, and the folder appears only when all of it is written. What
+    was whole when this was interrupted, by an error too, is kept in a hidden folder beside it, and
+    `resume` goes on to the folder of an uninterrupted run, byte for byte: the batches have to come
+    in the same order again. Data sets skip what is done; other batches are read past, and their
+    labels compared.
 
     Args:
         module: called as `module(inputs)`; put into evaluation mode.
@@ -61,26 +71,40 @@ def extract(
             may be tapped more than once; taps that are not named are kept whole.
         device: where the module runs.
         source: a note for the manifest.
-        replace: whether an older folder of this name is replaced.
+        replace: whether an older folder of this name is replaced, and what is unfinished of it
+            thrown away where it is not resumed.
+        resume: whether to go on where an interrupted call stopped, if there was one.
+        settings: what else the features are a function of, as JSON has it; compared on resuming.
         on_batch: called after each batch.
 
     Raises:
         FusegraphError: E620 where the folder cannot be written, E621 for a part that the module
             does not have, E622 for a part that is not run once, or answers no tensor; E617 and
-            E618 for labels and values that nobody could train on.
+            E618 for labels and values that nobody could train on; E623 where an interrupted call
+            left something and it is not said what to do with it, E624 where that was of other
+            settings or data, E625 where it is damaged.
     """
     parts = _find(module, taps)
     pools = pool if isinstance(pool, Mapping) else dict.fromkeys(taps, pool)
+    identity = extract_identity(
+        module, taps, pools, splits, torch.device(device), dict(settings or {})
+    )
     module.to(device).eval()
     caught: dict[str, list[object]] = {tap: [] for tap in taps}
     with ExitStack() as stack:
         for tap, part in parts.items():
             stack.callback(part.register_forward_hook(_catcher(caught[tap])).remove)
-        writer = stack.enter_context(FeatureWriter(folder, labels, source=source, replace=replace))
+        writer = stack.enter_context(
+            FeatureWriter(
+                folder, labels, source=source, replace=replace, identity=identity, resume=resume
+            )
+        )
         for split, batches in splits.items():
             of_batches = len(batches) if hasattr(batches, "__len__") else None  # type: ignore[arg-type]
-            samples = 0
-            for number, batch in enumerate(batches, start=1):
+            kept = writer.kept(split)
+            samples, done = (kept.samples, kept.batches) if kept else (0, 0)
+            rest = _rest(Path(folder), split, batches, writer) if kept else batches
+            for number, batch in enumerate(rest, start=done + 1):
                 for values in caught.values():
                     values.clear()
                 module({name: value.to(device) for name, value in batch.inputs.items()})
@@ -92,12 +116,59 @@ def extract(
                     split,
                     {tap: value.float().cpu().numpy() for tap, value in features.items()},
                     batch.labels.cpu().numpy(),
+                    _mark(batches),
                 )
                 samples += len(batch.labels)
                 if on_batch is not None:
                     on_batch(Extracted(split, number, samples, of_batches))
+            writer.end_split(split, _mark(batches))
     # The writer has checked each value already.
     return open_features(folder, check_values=False)
+
+
+def _mark(batches: Iterable[Batch]) -> Mark | None:
+    return batches.mark() if isinstance(batches, SkippingBatches) else None
+
+
+def _rest(
+    folder: Path, split: str, batches: Iterable[Batch], writer: FeatureWriter
+) -> Iterable[Batch]:
+    """What of a split is not in the folder yet."""
+    kept = writer.kept(split)
+    if kept is None:
+        return batches
+    if isinstance(batches, SkippingBatches):
+        mark = kept.mark or Mark()
+        if kept.samples + len(mark.left_out) != mark.sample:
+            raise damaged(part_of(folder), f"splits.{split}.mark: not where its samples end")
+        return batches.after(mark)
+    return () if kept.done else _read_past(folder, split, batches, kept, writer)
+
+
+def _read_past(
+    folder: Path,
+    split: str,
+    batches: Iterable[Batch],
+    kept: SplitProgress,
+    writer: FeatureWriter,
+) -> Iterator[Batch]:
+    """The rest of batches that can only be read from their beginning."""
+    labels, stream, at = writer.kept_labels(split), iter(batches), 0
+    for number in range(1, kept.batches + 1):
+        batch = next(stream, None)
+        if batch is None:
+            raise other_settings(
+                folder, (f"{split} had at least {kept.batches} batches and has {number - 1}",)
+            )
+        end = at + len(batch.labels)
+        if not np.array_equal(labels[at:end], batch.labels.cpu().numpy()):
+            raise other_settings(folder, (f"the labels of {split}, batch {number}, differ",))
+        at = end
+    if at != kept.samples:
+        raise other_settings(
+            folder, (f"{kept.batches} batches of {split} were {kept.samples} samples and are {at}",)
+        )
+    return stream
 
 
 def _catcher(values: list[object]) -> Callable[[nn.Module, object, object], None]:

@@ -1,103 +1,74 @@
-"""Writes a feature folder batch by batch, in bounded memory, and all or nothing."""
+"""Writes a feature folder batch by batch, in bounded memory; it appears when it is whole."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..ir.diagnostics import Diagnostic, FusegraphError
+from ..ir.support.files import write_whole
 from .feature_checks import labels_out_of_range, not_finite, rows_not_finite
 from .features import LABEL_TYPE, array_file
+from .growing_array import GrowingArray
 from .manifest import (
     FORMAT,
     MANIFEST,
     SPLIT_NAME,
     LabelKind,
     Manifest,
-    Statistics,
     Tap,
     is_tap_name,
 )
+from .moments import Moments
+from .unfinished import (
+    FEATURES,
+    OLDER,
+    KeptMoments,
+    Mark,
+    Progress,
+    SplitProgress,
+    check_same,
+    clear,
+    damaged,
+    is_unfinished,
+    part_of,
+    read_progress,
+    refuse_leftover,
+    take_lock,
+    take_up,
+    write_progress,
+)
 
 Array = NDArray[Any]
-_TINY = 1e-6  # a channel that never changes is centred and not blown up
+SECONDS_BETWEEN_SYNCS = 20.0
+"""A power cut or `kill -9` costs at most this much work, and one batch."""
 
 
-class _GrowingArray:
-    """An `.npy` file that takes batches; its header is written again at the end.
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """What is whole after a batch; an interruption within the next one falls back to it."""
 
-    numpy pads a header so that its first axis can grow to 21 digits in place.
-    """
-
-    def __init__(self, file: Path, shape: tuple[int, ...], dtype: str) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        self.shape = shape
-        self.dtype = np.dtype(dtype)
-        self.samples = 0
-        self._stream: BinaryIO = file.open("wb")
-        self._data_at = self._write_header()
-
-    def _write_header(self) -> int:
-        self._stream.seek(0)
-        header = {
-            "descr": np.lib.format.dtype_to_descr(self.dtype),
-            "fortran_order": False,
-            "shape": (self.samples, *self.shape),
-        }
-        np.lib.format.write_array_header_1_0(self._stream, header)
-        return self._stream.tell()
-
-    def add(self, batch: Array) -> None:
-        self._stream.write(np.ascontiguousarray(batch, dtype=self.dtype).data)
-        self.samples += len(batch)
-
-    def close(self) -> None:
-        if self._write_header() != self._data_at:
-            raise RuntimeError("numpy's header grew into the data")
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
-        self._stream.close()
-
-    def abandon(self) -> None:
-        self._stream.close()
-
-
-class _Moments:
-    """Mean and deviation per channel over all batches (Chan et al. 1979), in float64."""
-
-    def __init__(self, channels: int) -> None:
-        self._count = 0
-        self._mean = np.zeros(channels)
-        self._squares = np.zeros(channels)
-
-    def add(self, batch: Array) -> None:
-        rows = np.moveaxis(batch.astype(np.float64), 1, -1) if batch.ndim > 1 else batch
-        rows = np.asarray(rows, dtype=np.float64).reshape(-1, len(self._mean))
-        mean, count = rows.mean(axis=0), len(rows)
-        difference, total = mean - self._mean, self._count + count
-        self._squares += ((rows - mean) ** 2).sum(axis=0)
-        self._squares += difference**2 * (self._count * count / total)
-        self._mean += difference * (count / total)
-        self._count = total
-
-    def result(self) -> Statistics:
-        deviation = np.sqrt(self._squares / max(1, self._count))
-        deviation = np.where(deviation < _TINY, 1.0, deviation)
-        return Statistics(mean=tuple(self._mean.tolist()), deviation=tuple(deviation.tolist()))
+    splits: Mapping[str, SplitProgress]
+    moments: Mapping[str, Moments]
 
 
 class FeatureWriter:
     """A feature folder being written.
 
-    Used as a context manager: the folder appears, complete, when the block ends well, and nothing
-    is left of it when the block ends with an error.
+    Used as a context manager: the folder appears, complete, when the block ends well. When it ends
+    with an error nothing is left of it, unless the writer was given an `identity`: then what is
+    whole is kept beside the folder, and another writer may `resume` it.
 
     ```python
     with FeatureWriter("features", LabelKind(kind="single", classes=10)) as writer:
@@ -113,6 +84,8 @@ class FeatureWriter:
         source: str = "",
         statistics_split: str = "train",
         replace: bool = False,
+        identity: Mapping[str, Any] | None = None,
+        resume: bool = False,
     ) -> None:
         """Nothing is written yet.
 
@@ -122,26 +95,67 @@ class FeatureWriter:
             source: a note on where the features come from.
             statistics_split: the split whose means and deviations standardise all of them.
             replace: whether an older folder of this name is replaced, once the new one is
-                complete.
+                complete; what an interrupted writer left is thrown away at once.
+            identity: what the features are a function of, as JSON has it.
+            resume: whether to go on with what an interrupted writer of this identity left, if
+                there is anything.
 
         Raises:
             FusegraphError: E620 where the folder is there already.
         """
         self._folder = Path(folder)
+        self._identity: dict[str, Any] | None = None
         self._part = self._folder.with_name(f".{self._folder.name}.{os.getpid()}.part")
+        if identity is not None:
+            of_writer = {
+                "labels": labels.model_dump(),
+                "source": source,
+                "statistics_split": statistics_split,
+            }
+            # As the file will hold it: tuples are lists there.
+            self._identity = json.loads(json.dumps({**identity, **of_writer}))
+            self._part = part_of(self._folder)
         self._labels = labels
         self._source = source
         self._statistics_split = statistics_split
         self._replace = replace
+        self._resume = resume
         self._taps: dict[str, Tap] = {}
-        self._arrays: dict[str, dict[str, _GrowingArray]] = {}
-        self._moments: dict[str, _Moments] = {}
+        self._arrays: dict[str, dict[str, GrowingArray]] = {}
+        self._moments: dict[str, Moments] = {}
+        self._whole = _Whole({}, {})
+        self._synced_at = float("-inf")
+        self._lock: int | None = None
         self.manifest: Manifest | None = None
-        if self._folder.exists() and not replace:
-            self._refuse("the folder is there already", "remove it, or allow it to be replaced")
+        if not (resume and is_unfinished(self._folder)):
+            self._refuse_older()
 
     def __enter__(self) -> FeatureWriter:
-        self._part.mkdir(parents=True)
+        """Begins, or goes on.
+
+        Raises:
+            FusegraphError: E620 where another process writes this folder; E623 where an
+                interrupted one left something and neither `resume` nor `replace` was asked for;
+                E624 where that was of another identity, E625 where it is damaged.
+        """
+        self._part.mkdir(parents=True, exist_ok=True)
+        if self._identity is None:
+            return self
+        self._lock = take_lock(self._part)
+        if self._lock is None:
+            self._refuse("another process writes it just now", "wait for it, or end it")
+        try:
+            if not is_unfinished(self._folder):
+                clear(self._folder)
+            elif self._resume:
+                self._go_on(read_progress(self._folder), self._identity)
+            elif self._replace:
+                clear(self._folder)
+            else:
+                raise refuse_leftover(self._folder)
+        except BaseException:
+            self._release()
+            raise
         return self
 
     def __exit__(
@@ -153,14 +167,44 @@ class FeatureWriter:
         try:
             if kind is None:
                 self._finish()
+            elif self._whole.splits:
+                # The error that ended the block is the one to tell; an older sync stands.
+                with suppress(OSError):
+                    self._sync()
         finally:
-            for arrays in self._arrays.values():
-                for array in arrays.values():
-                    array.abandon()
-            shutil.rmtree(self._part, ignore_errors=True)
+            self._release()
+            if self.manifest is not None or self._identity is None or not self._whole.splits:
+                shutil.rmtree(self._part, ignore_errors=True)
 
-    def add(self, split: str, taps: Mapping[str, ArrayLike], labels: ArrayLike) -> None:
+    def _release(self) -> None:
+        for array in self._all_arrays():
+            array.abandon()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _all_arrays(self) -> Iterator[GrowingArray]:
+        for arrays in self._arrays.values():
+            yield from arrays.values()
+
+    def kept(self, split: str) -> SplitProgress | None:
+        """What is whole of a split, where anything is."""
+        return self._whole.splits.get(split)
+
+    def kept_labels(self, split: str) -> Array:
+        """The labels of what is whole of a split, (samples,) or (samples, classes)."""
+        return self._arrays[split]["labels"].kept()
+
+    def add(
+        self,
+        split: str,
+        taps: Mapping[str, ArrayLike],
+        labels: ArrayLike,
+        mark: Mark | None = None,
+    ) -> None:
         """Appends a batch: each tap (samples, *shape), labels (samples,) or (samples, classes).
+
+        `mark` says where its source stands after it, for who resumes.
 
         Raises:
             FusegraphError: E620 where a batch has other taps, shapes or sample counts than those
@@ -171,20 +215,94 @@ class FeatureWriter:
         self._check_batch(split, batch, answer)
         if split not in self._arrays:
             arrays = {
-                name: _GrowingArray(array_file(self._part, split, name), tap.shape, tap.dtype)
+                name: GrowingArray(self._file(split, name), tap.shape, tap.dtype)
                 for name, tap in self._taps.items()
             }
-            arrays["labels"] = _GrowingArray(
-                array_file(self._part, split, "labels"),
-                answer.shape[1:],
-                LABEL_TYPE[self._labels.kind],
-            )
+            kind = LABEL_TYPE[self._labels.kind]
+            file = self._file(split, "labels")
+            arrays["labels"] = GrowingArray(file, answer.shape[1:], kind)
             self._arrays[split] = arrays
         for name, value in batch.items():
             self._arrays[split][name].add(value)
             if split == self._statistics_split:
-                self._moments[name].add(value)
+                self._moments[name] = self._moments[name].and_of(value)
         self._arrays[split]["labels"].add(answer)
+        if self._identity is not None:
+            self._note(split, mark, batches=1)
+
+    def end_split(self, split: str, mark: Mark | None = None) -> None:
+        """No more batches of this split will come; who resumes need not look for any."""
+        if split in self._arrays and self._identity is not None:
+            self._note(split, mark, done=True)
+
+    @property
+    def _label_shape(self) -> tuple[int, ...]:
+        return () if self._labels.kind == "single" else (self._labels.classes,)
+
+    def _file(self, split: str, name: str) -> Path:
+        return array_file(self._part / FEATURES, split, name)
+
+    def _note(self, split: str, mark: Mark | None, *, batches: int = 0, done: bool = False) -> None:
+        arrays, before = self._arrays[split], self._whole.splits.get(split)
+        progress = SplitProgress.model_construct(
+            batches=batches + (before.batches if before else 0),
+            samples=arrays["labels"].samples,
+            done=done,
+            mark=mark,
+            checksums={name: array.checksum for name, array in arrays.items()},
+        )
+        self._whole = _Whole({**self._whole.splits, split: progress}, dict(self._moments))
+        if time.monotonic() - self._synced_at >= SECONDS_BETWEEN_SYNCS:
+            self._sync()
+
+    def _sync(self) -> None:
+        """What is whole outlives a power cut from here on."""
+        if self._identity is None:
+            return
+        whole = self._whole
+        for array in self._all_arrays():
+            array.sync()
+        moments = {
+            tap: KeptMoments(
+                count=found.count, mean=tuple(found.mean), squares=tuple(found.squares)
+            )
+            for tap, found in whole.moments.items()
+        }
+        progress = Progress(
+            format=1,
+            identity=self._identity,
+            replace=self._replace,
+            taps=self._taps,
+            splits=dict(whole.splits),
+            moments=moments,
+        )
+        write_progress(self._part, progress)
+        self._synced_at = time.monotonic()
+
+    def _go_on(self, progress: Progress, identity: Mapping[str, Any]) -> None:
+        check_same(self._folder, progress, identity)
+        self._replace = self._replace or progress.replace
+        self._refuse_older()
+        self._taps = dict(progress.taps)
+        moments = {
+            tap: Moments(found.count, np.array(found.mean), np.array(found.squares))
+            for tap, found in progress.moments.items()
+        }
+        if set(moments) != set(self._taps):
+            raise damaged(self._part, "moments: other taps than in `taps`")
+        (self._part / FEATURES / MANIFEST).unlink(missing_ok=True)
+        for entry in (self._part / FEATURES).iterdir():
+            if entry.name not in progress.splits:
+                shutil.rmtree(entry)
+        kinds = {name: (tap.shape, str(tap.dtype)) for name, tap in self._taps.items()}
+        kinds["labels"] = (self._label_shape, LABEL_TYPE[self._labels.kind])
+        for split, found in progress.splits.items():
+            arrays = self._arrays.setdefault(split, {})
+            for name, (shape, dtype) in kinds.items():
+                file = self._file(split, name)
+                arrays[name] = take_up(file, shape, dtype, found, self._labels)
+        self._moments = moments
+        self._whole = _Whole(dict(progress.splits), dict(moments))
 
     def _check_batch(self, split: str, batch: dict[str, Array], labels: Array) -> None:
         if not self._taps:
@@ -197,7 +315,7 @@ class FeatureWriter:
                 f"found {sorted(batch)}",
                 "give the same taps in every batch",
             )
-        wanted = () if self._labels.kind == "single" else (self._labels.classes,)
+        wanted = self._label_shape
         if labels.ndim == 0 or labels.shape[1:] != wanted or labels.dtype.kind not in "iub":
             self._refuse(
                 f"expected integer labels of shape {['samples', *wanted]}, "
@@ -239,33 +357,39 @@ class FeatureWriter:
                 dtype="float16" if value.dtype == np.float16 else "float32",
             )
             channels = value.shape[1] if value.ndim > 1 else 1
-            self._moments[name] = _Moments(channels)
+            self._moments[name] = Moments.none(channels)
 
     def _finish(self) -> None:
         if not self._arrays:
             self._refuse("no batch was added", "check that the data is not empty")
         splits = {split: arrays["labels"].samples for split, arrays in self._arrays.items()}
-        for arrays in self._arrays.values():
-            for array in arrays.values():
-                array.close()
+        for array in self._all_arrays():
+            array.close()
         known = self._statistics_split in splits
-        self.manifest = Manifest(
+        manifest = Manifest(
             format=cast("Any", FORMAT),
             source=self._source,
             splits=splits,
             taps=self._taps,
             labels=self._labels,
-            standardisation={n: m.result() for n, m in self._moments.items()} if known else {},
+            standardisation={n: m.statistics() for n, m in self._moments.items()} if known else {},
         )
-        text = self.manifest.model_dump_json(indent=1) + "\n"
-        (self._part / MANIFEST).write_text(text, encoding="utf-8")
-        old = self._folder.with_name(f".{self._folder.name}.{os.getpid()}.old")
+        text = manifest.model_dump_json(indent=1) + "\n"
+        if self._identity is not None:
+            self._sync()
+        write_whole(self._part / FEATURES / MANIFEST, text.encode())
+        self._refuse_older()
         if self._folder.exists():
-            if not self._replace:
-                self._refuse("the folder appeared meanwhile", "remove it and write again")
-            self._folder.rename(old)
-        self._part.rename(self._folder)
-        shutil.rmtree(old, ignore_errors=True)
+            shutil.rmtree(self._part / OLDER, ignore_errors=True)
+            self._folder.rename(self._part / OLDER)
+        (self._part / FEATURES).rename(self._folder)
+        self.manifest = manifest
+
+    def _refuse_older(self) -> None:
+        if self._folder.exists() and not self._replace:
+            advice = "remove it, or allow it to be replaced"
+            whole = ", and there is nothing to resume" if self._resume else ""
+            self._refuse(f"the folder is there already{whole}", advice)
 
     def _refuse(self, message: str, advice: str) -> None:
         raise FusegraphError(

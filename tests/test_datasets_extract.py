@@ -69,6 +69,7 @@ def joints():
 
 
 def both():
+    torch.manual_seed(0)
     net = Net({"rgb": nn.Conv3d(3, 4, 3, padding=1), "skeleton": nn.Conv3d(3, 5, 1)}, 60)
     return net
 
@@ -494,7 +495,9 @@ def test_a_broken_file_ends_the_command_or_is_left_out(work: Path) -> None:
     assert "error[E644]" in answer.err
     assert broken.name in answer.err
     assert not Path("features").exists()
-    answer = _extract(*NTU_OPTIONS, "--skip-broken", function="both", dataset="ntu")
+    assert "what was done is kept; to go on: the same call with --resume" in answer.err
+    go_on = ("--skip-broken", "--resume")
+    answer = _extract(*NTU_OPTIONS, *go_on, function="both", dataset="ntu")
     assert answer.code == 0, answer.err
     assert f"valid: 1 sample, 1 left out ({ntu_name(2, 2)}: expected a video" in answer.out
 

@@ -11,6 +11,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +115,40 @@ class _Backbone(nn.Module):
         return self.lstm(self.layer1(inputs["x"]))[0]
 
 
-def _extract(part: str, tap: str) -> None:
+def _extract(part: str, tap: str, *, resume: bool = False) -> None:
     batches = _batches(4, 3).epoch(None)
-    extract(_Backbone(), {tap: part}, {"train": batches}, "features", THREE)
+    extract(_Backbone(), {tap: part}, {"train": batches}, "features", THREE, resume=resume)
+
+
+class _Interrupted(_Backbone):
+    """Ctrl-C comes in the third batch."""
+
+    batches = 0
+
+    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        self.batches += 1
+        if self.batches == 3:
+            raise KeyboardInterrupt
+        return self.layer1(inputs["x"])
+
+
+def _go_on(tap: str = "image[1]", **options: Any) -> None:
+    """An extraction that is interrupted, and the one after it."""
+    batches = tensor_batches({"x": np.ones((12, 3), np.float32)}, np.zeros(12), batch=4)
+    for given in ({}, options):
+        torch.manual_seed(0)
+        with suppress(KeyboardInterrupt):
+            stream = {"train": batches.epoch(None)}
+            name = tap if given else "image[1]"
+            extract(_Interrupted(), {name: "layer1"}, stream, "features", THREE, **given)
+
+
+def _damaged_progress() -> None:
+    with suppress(FusegraphError):
+        _go_on()
+    file = Path(".features.part/progress.json")
+    file.write_text(file.read_text().replace('"samples":8', '"samples":-8'))
+    _extract("layer1", "image[1]", resume=True)
 
 
 def _one_sample() -> None:
@@ -223,6 +255,9 @@ CASES: dict[str, Callable[[], Any]] = {
     "E620": _writer,
     "E621": lambda: _extract("layr1", "image[1]"),
     "E622": lambda: _extract("lstm", "text[1]"),
+    "E623": _go_on,
+    "E624": lambda: _go_on("image[2]", resume=True),
+    "E625": _damaged_progress,
     "E640": lambda: open_dataset("ntu", ".", {"trian": "1,4,8"}),
     "E641": _no_library,
     "E642": _packed,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +19,7 @@ from ...ir.diagnostics import FusegraphError
 from ...training.batches import Batch
 from ..manifest import LabelKind
 from ..problems import nearest
+from ..unfinished import Mark
 from .errors import not_found
 
 Array = NDArray[Any]
@@ -77,6 +80,7 @@ class DatasetBatches:
     """Whether a sample whose file is broken is left out instead of ending the pass."""
     left_out: list[LeftOut] = field(default_factory=list)
     """What the latest pass has passed over."""
+    _mark: Mark = field(default_factory=Mark, init=False)
 
     @property
     def _alone(self) -> int:
@@ -98,22 +102,52 @@ class DatasetBatches:
         Raises:
             FusegraphError: E642 where every sample was left out; what `SplitReader.read` raises.
         """
-        self.left_out.clear()
         listed = len(self.reader)
-        order = range(listed)
+        order: Sequence[int] = range(listed)
         if generator is not None:
             order = torch.randperm(listed, generator=generator).tolist()
+        return self._pass(order, Mark())
+
+    def identity(self) -> Mapping[str, Any]:
+        """What the batches are a function of, as far as it is known here."""
+        listed = len(self.reader)
+        names = hashlib.sha256()
+        for index in range(listed):
+            names.update(f"{self.reader.name(index)}\n".encode())
+        return {"batch": self.batch, "samples": listed, "names": names.hexdigest()[:12]}
+
+    def mark(self) -> Mark:
+        """Where the latest pass stands, after the batch that it gave last."""
+        return self._mark
+
+    def after(self, mark: Mark) -> Iterator[Batch]:
+        """The rest of a pass in the data set's order; what is before the mark is not read."""
+        return self._pass(range(len(self.reader)), mark)
+
+    def _pass(self, order: Sequence[int], mark: Mark) -> Iterator[Batch]:
+        self._mark = mark
+        self.left_out[:] = [LeftOut(sample, reason) for sample, reason in mark.left_out]
+        return self._batches(order, mark)
+
+    def _batches(self, order: Sequence[int], mark: Mark) -> Iterator[Batch]:
+        listed = len(order)
         kept: list[Example] = []
-        none_yet = True
-        for found in self._read_ahead(order):
+        places: list[int] = []
+        passed: list[int] = []
+        for place, found in enumerate(self._read_ahead(order[mark.sample :]), mark.sample):
             if isinstance(found, LeftOut):
                 self.left_out.append(found)
+                passed.append(place)
                 continue
             kept.append(found)
+            places.append(place)
             if len(kept) > self.batch + self._alone:
-                none_yet = False
+                next_place = places[self.batch]
+                self._note(next_place, len(mark.left_out) + bisect_left(passed, next_place))
                 yield _batch(kept[: self.batch])
-                kept = kept[self.batch :]
+                kept, places = kept[self.batch :], places[self.batch :]
+        none_yet = self._mark.sample == 0
+        self._note(listed, len(self.left_out))
         if kept:
             yield _batch(kept)
         elif none_yet:
@@ -123,6 +157,10 @@ class DatasetBatches:
                 f"split `{self.split}` has no sample left: all {listed} were left out ({reasons})",
                 "look at the files that are named",
             )
+
+    def _note(self, place: int, left_out: int) -> None:
+        known = tuple((out.sample, out.reason) for out in self.left_out[:left_out])
+        self._mark = Mark.model_construct(sample=place, left_out=known)
 
     def _read_ahead(self, order: Sequence[int]) -> Iterator[Example | LeftOut]:
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="fusegraph-read")
