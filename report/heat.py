@@ -115,8 +115,10 @@ def _write_columns(
                 f'<rect class="whisker" x="{n(left + place * cell - 1)}" y="{n(top - 2)}" '
                 f'width="{n(max(cell, 2.0) + 1)}" height="{n(bottom - top + 3)}" rx="2"/>'
             )
-            label = min(max(middle, left + 16), left + len(columns) * cell - 16)
-            out.append(f'<text class="s m n o" x="{n(label)}" y="{n(top - 6)}">best</text>')
+            told = f"best: {text}"
+            room = width_of(told, SMALL_SIZE, bold=True) / 2
+            label = min(max(middle, left + room), left + len(columns) * cell - room)
+            out.append(f'<text class="s m n o" x="{n(label)}" y="{n(top - 6)}">{told}</text>')
         if number in wanted and middle - half > until + 4:
             css = "s m n o" if number == best else "s m"
             out.append(f'<text class="{css}" x="{n(middle)}" y="{n(bottom + 14)}">{text}</text>')

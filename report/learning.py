@@ -62,7 +62,7 @@ def learning(section: ArchitectureSection, metric: str, as_percent: bool) -> Lea
     best = section.best
     return Learning(
         tuple([Markup(chart) for chart in curves]),
-        Markup(timeline_chart(section, Look("Genotype of each epoch", size=_WIDE))),
+        Markup(timeline_chart(section, Look(size=_WIDE))),
         Markup(features_chart(section)),
         tuple([Markup(chart) for chart in weights_charts(section)]),
         None if best is None else best.number,

@@ -156,7 +156,7 @@ def _head(
             until = middle + half
     if best_at is not None:
         begin, end = grid.at(best_at), grid.at(best_at + 1)
-        text = "best"
+        text = f"best: {numbers[best_at]}"
         half = width_of(text, SMALL_SIZE, bold=True) / 2
         middle = min(max((begin + end) / 2, grid.left + half), grid.right - half)
         out.append(f'<text class="s m n o" x="{n(middle)}" y="{n(top - 23)}">{text}</text>')

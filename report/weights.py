@@ -187,7 +187,7 @@ def _columns(panel: Panel) -> _Columns:
         values += max(width_of(fit(e, SMALL_SIZE, _LONGEST_NAME), SMALL_SIZE) for e in edges) + 18.0
     box = values + (_GUTTER if edges else 0.0)
     named = max(
-        width_of(fit(label, SMALL_SIZE, _LONGEST_NAME), SMALL_SIZE)
+        width_of(fit(label, SMALL_SIZE, _LONGEST_NAME), SMALL_SIZE, bold=True)
         for part in parts
         for label in part.labels
     )
@@ -243,7 +243,7 @@ def _candidates(part: Part) -> list[int]:
 def _write_candidate(part: Part, index: int, columns: _Columns, top: float, out: list[str]) -> None:
     label, weight = part.labels[index], part.weights[index]
     taken = index in part.takers
-    full = columns.right - columns.bars - 2 * _TAG - 26.0
+    full = columns.right - columns.bars - 2 * _TAG - 32.0
     middle = top + _ROW / 2
     css = "s n ink" if taken else "s"
     shown = escape(fit(label, SMALL_SIZE, _LONGEST_NAME))
@@ -262,7 +262,7 @@ def _write_candidate(part: Part, index: int, columns: _Columns, top: float, out:
         f'width="{n(max(full * weight, 0.6))}" height="9" rx="2"/>'
         f'<path class="whisker" d="M{n(even)} {n(middle - 6.5)}v13"/>'
         f'<text class="{css}" x="{n(after)}" y="{n(middle + 3.6)}">{number}</text>'
-        f'<text class="s o" x="{n(after + 28)}" y="{n(middle + 3.6)}">'
+        f'<text class="s o" x="{n(after + 36)}" y="{n(middle + 3.6)}">'
         f"{escape(tag)}</text></g>"
     )
 
