@@ -16,19 +16,16 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..ir.diagnostics import Diagnostic, FusegraphError
 from ..ir.support.files import write_whole
-from .feature_checks import labels_out_of_range, not_finite, rows_not_finite
+from .batch_checks import cannot_write, check_batch, label_shape, taps_of
 from .features import LABEL_TYPE, array_file
 from .growing_array import GrowingArray
 from .manifest import (
     FORMAT,
     MANIFEST,
-    SPLIT_NAME,
     LabelKind,
     Manifest,
     Tap,
-    is_tap_name,
 )
 from .moments import Moments
 from .unfinished import (
@@ -212,7 +209,14 @@ class FeatureWriter:
         """
         batch = {name: np.asarray(value) for name, value in taps.items()}
         answer = np.asarray(labels)
-        self._check_batch(split, batch, answer)
+        if not self._taps:
+            self._taps = taps_of(self._folder, batch)
+            self._moments = {
+                name: Moments.none(tap.shape[0] if tap.shape else 1)
+                for name, tap in self._taps.items()
+            }
+        start = self._arrays[split]["labels"].samples if split in self._arrays else 0
+        check_batch(self._folder, self._taps, self._labels, split, start, batch, answer)
         if split not in self._arrays:
             arrays = {
                 name: GrowingArray(self._file(split, name), tap.shape, tap.dtype)
@@ -234,10 +238,6 @@ class FeatureWriter:
         """No more batches of this split will come; who resumes need not look for any."""
         if split in self._arrays and self._identity is not None:
             self._note(split, mark, done=True)
-
-    @property
-    def _label_shape(self) -> tuple[int, ...]:
-        return () if self._labels.kind == "single" else (self._labels.classes,)
 
     def _file(self, split: str, name: str) -> Path:
         return array_file(self._part / FEATURES, split, name)
@@ -295,7 +295,7 @@ class FeatureWriter:
             if entry.name not in progress.splits:
                 shutil.rmtree(entry)
         kinds = {name: (tap.shape, str(tap.dtype)) for name, tap in self._taps.items()}
-        kinds["labels"] = (self._label_shape, LABEL_TYPE[self._labels.kind])
+        kinds["labels"] = (label_shape(self._labels), LABEL_TYPE[self._labels.kind])
         for split, found in progress.splits.items():
             arrays = self._arrays.setdefault(split, {})
             for name, (shape, dtype) in kinds.items():
@@ -303,61 +303,6 @@ class FeatureWriter:
                 arrays[name] = take_up(file, shape, dtype, found, self._labels)
         self._moments = moments
         self._whole = _Whole(dict(progress.splits), dict(moments))
-
-    def _check_batch(self, split: str, batch: dict[str, Array], labels: Array) -> None:
-        if not self._taps:
-            self._first_batch(batch)
-        if not is_tap_name(split) or "[" in split:
-            self._refuse(f"a split cannot be called {split!r}", f"use a name like {SPLIT_NAME}")
-        if set(batch) != set(self._taps):
-            self._refuse(
-                f"expected the taps {sorted(self._taps)} as in the first batch, "
-                f"found {sorted(batch)}",
-                "give the same taps in every batch",
-            )
-        wanted = self._label_shape
-        if labels.ndim == 0 or labels.shape[1:] != wanted or labels.dtype.kind not in "iub":
-            self._refuse(
-                f"expected integer labels of shape {['samples', *wanted]}, "
-                f"found {labels.dtype} of shape {list(labels.shape)}",
-                f"the folder's labels are {self._labels.kind}-label",
-            )
-        place = f"{self._folder}: {split}"
-        start = self._arrays[split]["labels"].samples if split in self._arrays else 0
-        for name, value in batch.items():
-            tap = self._taps[name]
-            if value.shape[1:] != tap.shape or len(value) != len(labels):
-                self._refuse(
-                    f"tap `{name}`: expected {len(labels)} samples of shape {list(tap.shape)}, "
-                    f"found {list(value.shape)}",
-                    "every sample needs every tap, in one shape",
-                )
-            bad = rows_not_finite(value)
-            if bad:
-                rows = [start + row for row in bad]
-                raise FusegraphError(not_finite(f"{place}/{name}", rows, start + len(value)))
-        wrong = labels_out_of_range(f"{place}/labels", labels, self._labels)
-        if wrong is not None:
-            raise FusegraphError(wrong)
-
-    def _first_batch(self, batch: dict[str, Array]) -> None:
-        for name, value in batch.items():
-            if not is_tap_name(name):
-                self._refuse(
-                    f"a tap cannot be called {name!r}", "use an input's name such as `image[1]`"
-                )
-            if value.dtype.name not in ("float16", "float32") or value.ndim == 0:
-                self._refuse(
-                    f"tap `{name}`: expected float32 or float16 with samples as the first axis, "
-                    f"found {value.dtype} of shape {list(value.shape)}",
-                    "convert it before it is added",
-                )
-            self._taps[name] = Tap(
-                shape=value.shape[1:],
-                dtype="float16" if value.dtype == np.float16 else "float32",
-            )
-            channels = value.shape[1] if value.ndim > 1 else 1
-            self._moments[name] = Moments.none(channels)
 
     def _finish(self) -> None:
         if not self._arrays:
@@ -392,11 +337,4 @@ class FeatureWriter:
             self._refuse(f"the folder is there already{whole}", advice)
 
     def _refuse(self, message: str, advice: str) -> None:
-        raise FusegraphError(
-            Diagnostic(
-                code="E620",
-                message=f"the feature folder cannot be written: {message}",
-                place=str(self._folder),
-                help=advice,
-            )
-        )
+        raise cannot_write(self._folder, message, advice)
