@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 from comparing import METHODS, compare
 from data import Pairing
+from strategies import TITLES, compare_strategies
 
 
 def main() -> None:
@@ -33,7 +34,10 @@ def main() -> None:
             folder = arguments.folder / f"{pairing}-{seed}"
             kept = folder / "compared.json"
             if not kept.is_file():
-                kept.write_text(json.dumps(asdict(compare(folder, pairing, seed)), indent=1))
+                measured = asdict(compare(folder, pairing, seed))
+                if pairing == "sum":
+                    measured["strategies"] = compare_strategies(folder, "bm_nas.toml", "bm_nas")
+                kept.write_text(json.dumps(measured, indent=1))
             found.setdefault(pairing, []).append(json.loads(kept.read_text()))
     (arguments.folder / "study.json").write_text(json.dumps(found, indent=1) + "\n")
     print(table(found))
@@ -53,6 +57,12 @@ def table(found: dict[str, list[dict[str, Any]]]) -> str:
         lines.append(
             f"| {name}: candidates of 2-4 layers, mean, validation | {' | '.join(cells)} |"
         )
+    if "sum" in found:
+        lines += ["", "| av_sum, BM-NAS's features, fused by | test accuracy, % |", "|---|---|"]
+        for name, title in TITLES.items():
+            lines.append(
+                f"| {title} | {_cell([run['strategies'][name] for run in found['sum']])} |"
+            )
     return "\n".join(lines)
 
 
