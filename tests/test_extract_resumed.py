@@ -38,8 +38,14 @@ SAMPLES = {"train": 13, "valid": 5, "test": 4}
 class Pictures:
     """Samples of a split by number; some are left out, one may be broken."""
 
-    def __init__(self, split: str, broken: int | None = None, name: str = "") -> None:
-        self.split, self.broken = split, broken
+    def __init__(
+        self,
+        split: str,
+        broken: int | None = None,
+        name: str = "",
+        left: tuple[int, ...] = (2, 5, 12),
+    ) -> None:
+        self.split, self.broken, self.left = split, broken, left
         self.prefix = name or split
         self.reads: list[int] = []
 
@@ -51,7 +57,7 @@ class Pictures:
 
     def read(self, index: int) -> Example | LeftOut:
         self.reads.append(index)
-        if index in (2, 5, 12):
+        if index in self.left:
             return LeftOut(self.name(index), "not there")
         if index == self.broken:
             raise undecodable(Path("a.png"), "expected a picture")
@@ -259,14 +265,31 @@ def test_splits_that_are_done_still_say_what_they_left_out(tmp_path: Path) -> No
     assert [out.sample for out in data["train"].left_out] == ["train-2", "train-5", "train-12"]
 
 
-def test_a_data_set_goes_on_after_any_of_its_batches() -> None:
-    whole_pass = [batch.labels.tolist() for batch in sources()["train"]]
-    data = sources()["train"]
+@pytest.mark.parametrize("left", [(), (2, 5, 12), (3, 9), (0, 1, 8), (11, 12)])
+@pytest.mark.parametrize("batch", [1, 2, 4])
+def test_a_data_set_goes_on_after_any_of_its_batches(left: tuple[int, ...], batch: int) -> None:
+    made = lambda: DatasetBatches("train", Pictures("train", left=left), batch, 1)  # noqa: E731
+    whole_pass = [batch.labels.tolist() for batch in made()]
+    data = made()
     assert isinstance(data, SkippingBatches)
-    for number, _ in enumerate(data, start=1):
+    samples = 0
+    for number, found in enumerate(data, start=1):
+        samples += len(found.labels)
         mark = Mark.model_validate_json(data.mark().model_dump_json())
-        rest = [batch.labels.tolist() for batch in sources()["train"].after(mark)]
-        assert rest == whole_pass[number:]
+        assert mark.sample == samples + len(mark.left_out)
+        resumed = made()
+        assert [batch.labels.tolist() for batch in resumed.after(mark)] == whole_pass[number:]
+        assert [out.sample for out in resumed.left_out] == [f"train-{index}" for index in left]
+
+
+def test_what_is_not_whole_is_cut_off(tmp_path: Path, whole: dict[str, bytes]) -> None:
+    folder = tmp_path / "f"
+    stop(folder, 8)
+    for split in ("valid", "train"):
+        with (part_of(folder) / "features" / split / "a[1].npy").open("ab") as stream:
+            stream.write(bytes(1000))
+    run(folder, resume=True)
+    assert content(folder) == whole
 
 
 def test_an_error_keeps_what_is_done_and_broken_samples_may_then_be_skipped(tmp_path: Path) -> None:
