@@ -66,7 +66,10 @@ def prepare(folder: Path, pairing: Pairing, seed: int) -> FeatureFolder:
     if (features / "manifest.json").is_file():
         print(f"{features}: the features are there already", flush=True)
         return open_features(features)
-    return build_features(features, pairing, seed, lambda line: print(line, flush=True))
+    # Replaced is what an interrupted extraction left; it takes a second.
+    return build_features(
+        features, pairing, seed, lambda line: print(line, flush=True), replace=True
+    )
 
 
 def fusegraph(folder: Path, *arguments: str) -> list[str]:
