@@ -124,6 +124,14 @@ NETWORKS = {
       input f: f32[N, 4, 3]
       h = relu(linear(f, out=4, axis=1))
       output y = linear(dropout(flatten(h), p=0.5), out=2)""",
+    "a norm of copies, before any layer": """
+      input v: f32[N, 4]
+      wide = batch_norm(expand(reshape(v, shape=(N, 4, 1)), axis=2, size=3), momentum=0.3)
+      output y = relu(linear(wide, out=4, axis=1))""",
+    "copies of copies": """
+      input f: f32[N, 4, 2]
+      wide = adaptive_max_pool(adaptive_avg_pool(f, size=4), size=8)
+      output y = batch_norm(relu(batch_norm(linear(wide, out=3, axis=1))))""",
     "a vector at all positions, mixed and dropped": """
       input v: f32[N, 4]
       input f: f32[N, 4, 3]

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812  (its name all over the field)
 from torch import Tensor, nn
 
 from .kernels import product, weight_gradient
@@ -355,16 +356,20 @@ class RepeatedNorm(nn.BatchNorm1d):
         """input: [R, C] -> [R, C]."""
         if not self.training:
             return super().forward(input)
-        before = self.running_var
-        assert before is not None
-        assert self.momentum is not None
+        var, momentum = self.running_var, self.momentum
+        assert var is not None
+        assert momentum is not None
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        # Autograd keeps the variance that it was given, so that gets the numbers of R rows ...
+        alone = var.clone()
+        y = F.batch_norm(
+            input, self.running_mean, alone, self.weight, self.bias, True, momentum, self.eps
+        )
+        # ... and the running one those of R * repeats.
         rows = input.shape[0]
-        old = before.clone()
-        y = super().forward(input)
-        # The new variance is that of R numbers, and has to be that of R * repeats.
         count = rows * self.repeats
         factor = (rows - 1) / rows * count / (count - 1)
-        with torch.no_grad():
-            fresh = (before - old * (1 - self.momentum)) * factor
-            before.copy_(old * (1 - self.momentum) + fresh)
+        fresh = (alone - var * (1 - momentum)) * factor
+        var.copy_(var * (1 - momentum) + fresh)
         return y
