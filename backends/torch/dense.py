@@ -361,6 +361,8 @@ class RepeatedNorm(nn.BatchNorm1d):
         assert momentum is not None
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
+        if input.shape[0] == 1 < self.repeats:
+            return self._of_one_row(input)
         # Autograd keeps the variance that it was given, so that gets the numbers of R rows ...
         alone = var.clone()
         y = F.batch_norm(
@@ -373,3 +375,16 @@ class RepeatedNorm(nn.BatchNorm1d):
         fresh = (alone - var * (1 - momentum)) * factor
         var.copy_(var * (1 - momentum) + fresh)
         return y
+
+    def _of_one_row(self, input: Tensor) -> Tensor:
+        """A row and its copies do not vary; torch refuses a row by itself, as it has no copies."""
+        mean, var, momentum = self.running_mean, self.running_var, self.momentum
+        assert mean is not None
+        assert var is not None
+        assert momentum is not None
+        with torch.no_grad():
+            mean.lerp_(input[0], momentum)
+            var.mul_(1 - momentum)
+        return torch.batch_norm(
+            input, self.weight, self.bias, None, None, True, momentum, self.eps, False
+        )
