@@ -24,7 +24,7 @@ class _Event(BaseModel):
     weights: dict[str, list[list[float]]]
     entropies: dict[str, float]
     train_loss: float
-    arch_loss: float
+    arch_loss: float | None
     valid_loss: float
     valid_score: float
     best: bool

@@ -57,7 +57,8 @@ class LearntEpoch:
     """A supernet after an epoch, and the genotype `taken` that was derived from it.
 
     `weights` and `openness` (0 settled, 1 all the same) are by the key of each decision. The
-    architecture's loss is the one on the validation batches that its steps saw.
+    architecture's loss is the one on the validation batches that its steps saw; None in an epoch of
+    the warm-up, in which only the weights learned and whose genotype cannot be taken.
     """
 
     number: int
@@ -66,7 +67,7 @@ class LearntEpoch:
     taken: Mapping[str, Setting]
     score: float
     training_loss: float = float("nan")
-    architecture_loss: float = float("nan")
+    architecture_loss: float | None = float("nan")
     validation_loss: float = float("nan")
     best: bool = False
     violated: tuple[str, ...] = ()

@@ -21,6 +21,7 @@ from .look import Look
 from .timeline import timeline_chart
 from .weights import weights_charts
 
+_WARMING = "warming up"
 _WIDE = (1040.0, 0.0)
 _MOST_GROUPS = 6
 _MOST_FEATURES = 60
@@ -125,7 +126,7 @@ def _losses(section: ArchitectureSection) -> str:
     numbers = _numbers(section)
     series = [
         Series("training", numbers, [e.training_loss for e in section.epochs]),
-        Series("architecture's steps", numbers, [e.architecture_loss for e in section.epochs]),
+        Series("architecture's steps", numbers, [_settled(e) for e in section.epochs]),
         Series("validation", numbers, [e.validation_loss for e in section.epochs]),
     ]
     look = Look("Loss of the supernet", "epoch", "loss", whole_x=True)
@@ -183,7 +184,7 @@ def _rows(section: ArchitectureSection, as_percent: bool) -> tuple[EpochRow, ...
                 epoch.number,
                 _number(epoch.score, as_percent),
                 _number(epoch.training_loss),
-                _number(epoch.architecture_loss),
+                _WARMING if epoch.architecture_loss is None else _number(_settled(epoch)),
                 _number(epoch.validation_loss),
                 f"{mean:.3f}" if isfinite(mean) else "–",
                 _changes(section, before, epoch),
@@ -192,6 +193,11 @@ def _rows(section: ArchitectureSection, as_percent: bool) -> tuple[EpochRow, ...
         )
         before = epoch
     return tuple(rows)
+
+
+def _settled(epoch: LearntEpoch) -> float:
+    """The architecture's loss, a gap in its line where there is none."""
+    return nan if epoch.architecture_loss is None else epoch.architecture_loss
 
 
 def _number(value: float, as_percent: bool = False) -> str:

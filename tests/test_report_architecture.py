@@ -215,6 +215,20 @@ def test_settings_are_read_as_they_are_written() -> None:
         assert settings_of(space, genotype_text(space, genotype)) == genotype.settings
 
 
+def test_epochs_of_a_warm_up_are_whole_and_leave_a_gap() -> None:
+    space = ntu()
+    events = logged(told(space, BM_NAS, 4))
+    for event in events[:2]:
+        event.update(arch_loss=None, best=False)
+    section = section_of(space, events)
+    assert section.notes == ()
+    assert [e.architecture_loss for e in section.epochs[:3]] == [None, None, 0.7]
+    shown = learning(section, "accuracy", True)
+    assert [row.architecture for row in shown.rows[:3]] == ["warming up", "warming up", "0.7"]
+    lines = re.findall(r'class="curve ink-[^"]*" d="([^"]*)"', shown.curves[2])
+    assert [line.count("L") for line in lines] == [3, 1, 3]
+
+
 def test_figures_that_are_not_finite_are_dashes() -> None:
     space = ntu()
     [event] = logged(told(space, BM_NAS, 1))
