@@ -10,7 +10,8 @@ R1  A choice is the `mix` of its candidates.
 R2  A value that may be absent, in a sum, is the value times its weight.
 R3  A choice that is written in an attribute, such as a kernel size, is a mix of the op's variants;
     weights are not shared among them.
-R4  Choices among the same values that meet in one op share one gated sum (`Policies.pairs`).
+R4  Choices of one among the same values that meet in one op share one gated sum
+    (`Policies.pairs`).
 """
 
 from __future__ import annotations
@@ -247,7 +248,9 @@ def _tie(nodes: Sequence[Node], relaxed: dict[str, Relaxed]) -> None:
     for node in sorted(nodes, key=lambda node: node.op.commutative):
         together: dict[tuple[Node, ...], list[str]] = {}
         for operand in node.inputs:
-            if operand.op is CHOICE and relaxed[operand.decision.key].policy == "gate":
+            if operand.op is not CHOICE or isinstance(operand.decision, KOf):
+                continue  # k of several have a gated sum of their own
+            if relaxed[operand.decision.key].policy == "gate":
                 together.setdefault(operand.inputs, []).append(operand.decision.key)
         for keys in together.values():
             joined = tuple(dict.fromkeys(other for key in keys for other in groups[key]))

@@ -40,11 +40,9 @@ def _gates(*weights: float) -> tuple[tuple[float, float], ...]:
     return tuple([(0.0, weight) for weight in weights])
 
 
-def _derived(
-    values: Mapping[str, Any], rule: Rule, policies: Policies | None = None
-) -> dict[str, str]:
-    space = loads(CELLS).graph
-    supernet = relax(space, policies or Policies())
+def _derived(values: Mapping[str, Any], rule: Rule, text: str = CELLS) -> dict[str, str]:
+    space = loads(text).graph
+    supernet = relax(space)
     filled = {**supernet.one_hot({}), **{f"architecture.{k}": v for k, v in values.items()}}
     genotype = discretise(supernet, filled, rule)
     return {k: space.decisions[k].format(s) for k, s in genotype.items}
@@ -99,6 +97,38 @@ def test_a_subset_takes_what_is_over_one_half_and_never_nothing() -> None:
     key = "architecture.y.taps"
     assert discretise(supernet, {key: (1.0, -1.0, 2.0)}).settings == {"y.taps": (0, 2)}
     assert discretise(supernet, {key: (-3.0, -1.0, -2.0)}).settings == {"y.taps": (1,)}
+
+
+@pytest.mark.parametrize("rule", ["paper", "release", "argmax"])
+def test_a_pair_and_a_choice_that_meet_in_one_op(rule: Rule) -> None:
+    space = loads(
+        "fuse 1\nspace s { dim N\nfor i in 1..3 { input f[i]: f32[N, 4] }\n"
+        "output y = concat(?a 2 of f[*], ?b of f[*], ?c of f[*]) }"
+    ).graph
+    supernet = relax(space)
+    assert supernet.relaxed["y.a"].tied == ("y.a",)
+    assert supernet.relaxed["y.b"].tied == supernet.relaxed["y.c"].tied == ("y.b", "y.c")
+    pair, tied = _gates(1, 3, 2), _gates(4, 5, 6)
+    values = {supernet.relaxed["y.a"].key: pair, supernet.relaxed["y.b"].key: tied}
+    found = discretise(supernet, values, rule).settings
+    assert found["y.a"] == (1, 2)
+    pairs = {"paper": [(1,), (2,)], "release": [(2,), (1,)], "argmax": [(2,), (2,)]}
+    assert [found["y.b"], found["y.c"]] == pairs[rule]
+
+
+def test_the_release_bars_what_was_taken_in_different_pairs() -> None:
+    text = CELLS.replace("1..2 {", "1..3 {")
+    values = {
+        "c[1].inputs": _gates(5, 5, 0, 0),
+        "c[2].inputs": _gates(0, 0, 5, 5, 0),
+        "c[3].inputs": _gates(5, 1, 4, 0, 0, 0),
+    }
+    found = _derived(values, "release", text=text)
+    assert [found[key] for key in values] == ["{f[1], f[2]}", "{f[3], f[4]}", "{f[1], f[3]}"]
+    text = text.replace("1..4 {", "1..5 {")
+    more = {key: (*gates[:4], (0.0, -9.0), *gates[4:]) for key, gates in values.items()}
+    found = _derived(more, "release", text=text)
+    assert found["c[3].inputs"] == "{f[1], f[5]}"
 
 
 def _values(supernet: Supernet, rng: Random) -> dict[str, Any]:

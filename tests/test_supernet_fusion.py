@@ -106,6 +106,29 @@ NETWORKS = {
       h = batch_norm(linear(f, out=6))
       gated = slice(h, axis=1, stop=3) * sigmoid(slice(h, axis=1, start=3))
       output y = concat(gated, relu(h), slice(h, axis=1, start=1, stop=4))""",
+    "a gate that is an output": """
+      input f: f32[N, 4]
+      h = linear(f, out=6)
+      g = sigmoid(slice(h, axis=1, start=3))
+      output y = slice(h, axis=1, stop=3) * g
+      output z = g""",
+    "a layer gated by itself whose gate is an output": """
+      input f: f32[N, 4]
+      h = linear(f, out=4)
+      g = sigmoid(h)
+      output y = h * g
+      output z = g""",
+    "a gate that is read elsewhere too": """
+      input f: f32[N, 4]
+      h = batch_norm(linear(f, out=6))
+      g = sigmoid(slice(h, axis=1, start=3))
+      output y = slice(h, axis=1, stop=3) * g
+      output z = concat(tanh(g), slice(f, axis=1, stop=2))""",
+    "a map along the axis of rows": """
+      input f: f32[N, 4]
+      t = parameter(shape=(3, 4), init="normal")
+      output y = matmul(f, transpose(relu(linear(t, out=5, axis=0))))
+      output z = sum(?x of {f, relu(f)}, linear(f, out=4))""",
     "a concatenation with some equal parts": """
       for i in 1..2 { input f[i]: f32[N, 4] }
       output y = relu(linear(concat(f[1], f[2], f[1]), out=3))""",

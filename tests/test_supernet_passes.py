@@ -42,7 +42,8 @@ def _check(network: Graph) -> None:
             assert node.inputs[0].op is not REPEAT
     folded, _ = fold(commuted)
     for node in folded.order:
-        assert not (node.op.name == "linear" and node.type.rank == 2 and node.key in once)
+        of_rows = node.op.name == "linear" and node.type.rank == 2 and node["axis"] == 1
+        assert not (of_rows and node.key in once)
         if node.op is DENSE and node.inputs[0].op.name == "concat":
             parts = node.inputs[0].inputs
             assert node.inputs[0]["axis"] != 1 or len(set(parts)) == len(parts)

@@ -37,7 +37,8 @@ def _commuted(node: Node, inputs: tuple[Node, ...]) -> Node:
     x, name = inputs[0], node.op.name
     if node.op is REPEAT:  # C5
         return _again(x.inputs[0], x["times"] * node["times"])
-    if name in ELEMENTWISE or (name == "linear" and x.type.rank == 2):  # C1
+    of_rows = name == "linear" and x.type.rank == 2 and node["axis"] == 1
+    if name in ELEMENTWISE or of_rows:  # C1
         return _again(with_inputs(node, (x.inputs[0],)), x["times"])
     if name == "slice" and node["axis"] == 1:  # C1
         first = x.inputs[0]

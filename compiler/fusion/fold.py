@@ -2,8 +2,9 @@
 
 W [u; u] = (W1 + W2) u: half the multiplications. Both parts stay weights of their own.
 
-Precondition: none. Postcondition: the same function; every linear map of a matrix whose key no
-other node has is a `dense`; none of these reads the same tensor twice in one concatenation.
+Precondition: none. Postcondition: the same function; every linear map of the rows of a matrix,
+whose key no other node has, is a `dense`; none of these reads the same tensor twice in one
+concatenation.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ def fold(network: Graph) -> tuple[Graph, Packing]:
     pieces: dict[str, tuple[Piece, ...]] = {}
 
     def rule(node: Node, inputs: tuple[Node, ...]) -> Node:
-        if node.op.name == "linear" and node.type.rank == 2 and node.key in once:
+        of_rows = node.op.name == "linear" and node.type.rank == 2 and node["axis"] == 1
+        if of_rows and node.key in once:
             return _dense(node, inputs[0], pieces)
         return with_inputs(node, inputs)
 

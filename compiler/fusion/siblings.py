@@ -191,7 +191,10 @@ def tails(network: Graph) -> Graph:
             return _columns(made_of[dense], start, stop)
         return result  # without its tails, as what lies between still reads it
 
-    return rewritten(network, rule)
+    done = rewritten(network, rule)
+    layers = [node.key for node in done.order if node.op is DENSE]
+    assert len(set(layers)) == len(layers), "what lies between a layer and its ends is left over"
+    return done
 
 
 def _ranges(network: Graph) -> dict[Node, _Range]:
@@ -211,6 +214,7 @@ def _found(
     network: Graph, ranges: Mapping[Node, _Range], readers: Mapping[Node, list[Node]]
 ) -> dict[Node, dict[Node, Tail]]:
     """By `dense` the ends, each with its tail."""
+    roots = set(network.roots)
     found: dict[Node, dict[Node, Tail]] = {}
 
     def add(of: _Range, end: Node, kind: str, gate: int = 0) -> None:
@@ -218,7 +222,7 @@ def _found(
 
     gated: set[Node] = set()
     for node in network.order:
-        glu = _glu(node, ranges, readers)
+        glu = _glu(node, ranges, readers, roots)
         if glu is not None:
             value, gate, sigmoid = glu
             gated |= {node, sigmoid}
@@ -241,14 +245,18 @@ def _found(
 
 
 def _glu(
-    node: Node, ranges: Mapping[Node, _Range], readers: Mapping[Node, list[Node]]
+    node: Node,
+    ranges: Mapping[Node, _Range],
+    readers: Mapping[Node, list[Node]],
+    roots: set[Node],
 ) -> tuple[_Range, _Range, Node] | None:
-    """The columns, those that gate them, and the sigmoid between."""
+    """The columns, those that gate them, and the sigmoid between, which nothing else needs."""
     if node.op.name != "mul" or len(node.inputs) != 2:
         return None
     for sigmoid, other in (node.inputs, node.inputs[::-1]):
         value = ranges.get(other)
-        if sigmoid.op.name == "sigmoid" and len(readers[sigmoid]) == 1 and value is not None:
+        private = len(readers[sigmoid]) == 1 and sigmoid not in roots
+        if sigmoid.op.name == "sigmoid" and private and value is not None:
             gate = ranges.get(sigmoid.inputs[0])
             if gate is not None and gate.dense is value.dense and sigmoid.type is other.type:
                 return value, gate, sigmoid
