@@ -25,7 +25,8 @@ def with_buses(boxes: list[Box], links: list[Link]) -> list[Link]:
             continue
         bus = len(boxes)
         everyone = [wanted[source] for source in sources]
-        names = ", ".join(boxes[source].text for source, _ in sources)
+        labels_of = [[c for link in each.values() for c in link.candidates] for each in everyone]
+        names = ", ".join(dict.fromkeys(label for labels in labels_of for label in labels))
         boxes.append(
             Box(
                 "bus",

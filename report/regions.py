@@ -333,7 +333,9 @@ class _Region:
             state = states[candidate]
             if self.taken and link.state == "faded" and state == "plain":
                 state = "faded"
-            links.append(replace(link, candidate=True, label=label, state=state))
+            links.append(
+                replace(link, candidate=True, label=label, state=state, candidates=tuple(names))
+            )
         return links
 
 

@@ -52,7 +52,7 @@ class Link:
     """A value that flows from box to box; `candidate` where a decision may not take it.
 
     `port` is which of its values the source gives (k of several), `operand` which input of an
-    opened composite takes it.
+    opened composite takes it. `candidates` are the decision's labels of what it carries.
     """
 
     source: int
@@ -63,6 +63,7 @@ class Link:
     label: str = ""
     tooltip: str = ""
     state: State = "plain"
+    candidates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

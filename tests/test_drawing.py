@@ -224,6 +224,24 @@ def test_candidates_of_several_choices_meet_in_a_bus() -> None:
     assert (coming, going) == ([4, 4], [4, 4])
 
 
+def test_the_candidates_of_a_bus_are_named_as_the_decision_names_them() -> None:
+    text = """fuse 1
+space small {
+  dim N
+  for i in 1..3 { input x[i]: f32[N, 8] }
+  for i in 1..3 { wide[i] = dropout(linear(x[i], out=8), p=0.1) }
+  for n in 1..2 { h[n] = linear(?taken of wide[*], out=8) }
+  output logits = linear(concat(h[*]), out=10)
+}
+"""
+    scene = picture_of(loads(text).graph)
+    (tooltip,) = {link.tooltip for link in scene.links if link.tooltip.startswith("candidates")}
+    assert tooltip == "candidates: wide[1], wide[2], wide[3]"
+    assert [box.tooltip for box in scene.boxes if box.kind == "bus"] == [
+        "one of wide[1], wide[2], wide[3]"
+    ]
+
+
 def test_every_candidate_can_be_followed_to_its_choice() -> None:
     space = loads(SPACE).graph
     scene = picture_of(space)
