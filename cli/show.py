@@ -14,6 +14,7 @@ from .output import print_json, say
 if TYPE_CHECKING:
     from ..ir.decisions import Setting
     from ..ir.graph import Graph
+    from ..pipeline.sources import Source
 
 FORMATS = (".svg", ".png", ".mmd", ".dot")
 
@@ -56,7 +57,7 @@ def show(
     source = open_source(file, pairs(settings))
     graph, taken = source.graph, dict[str, "Setting"]()
     if genotype is not None:
-        graph, taken = source.program.graph, _taken(genotype, source.program.file, pairs(settings))
+        graph, taken = source.program.graph, _taken(genotype, source, pairs(settings))
     picture = _drawn(graph, suffix, expand, taken)
     about = {"format": suffix[1:], "nodes": len(graph.order), "decisions": len(graph.decisions)}
     if out is None:
@@ -72,12 +73,15 @@ def show(
         say(f"wrote {out}")
 
 
-def _taken(genotype: Path, space: str, overrides: dict[str, str]) -> Mapping[str, Setting]:
+def _taken(genotype: Path, space: Source, overrides: dict[str, str]) -> Mapping[str, Setting]:
     from ..pipeline.sources import open_source
 
     found = open_source(genotype, overrides)
-    if found.genotype is None or Path(found.program.file).resolve() != Path(space).resolve():
-        raise typer.BadParameter(f"{genotype} is no genotype of {space}", param_hint="'--genotype'")
+    # The digest, not the path: a run folder holds a copy of its space.
+    if found.genotype is None or found.program.graph.digest != space.program.graph.digest:
+        raise typer.BadParameter(
+            f"{genotype} is no genotype of {space.program.file}", param_hint="'--genotype'"
+        )
     return found.genotype.settings
 
 

@@ -196,6 +196,22 @@ def test_show_marks_a_genotype_in_its_space(tmp_path: Path) -> None:
     assert plain.read_text() != marked.read_text()
 
 
+def test_show_marks_a_genotype_of_a_copy_of_the_space(tmp_path: Path) -> None:
+    copy = tmp_path / "copy.fuse"
+    copy.write_text(SPACE.read_text())
+    genotype = good("sample", copy, "--out", tmp_path).strip()
+    good("show", SPACE, "--genotype", genotype, "-o", tmp_path / "marked.svg")
+
+
+def test_show_refuses_a_genotype_of_another_space(tmp_path: Path) -> None:
+    other = tmp_path / "other.fuse"
+    other.write_text(SPACE.read_text().replace("sigmoid", "tanh"))
+    genotype = good("sample", other, "--out", tmp_path).strip()
+    answer = call("show", SPACE, "--genotype", genotype)
+    assert answer.code == 2
+    assert "is no genotype of" in answer.err
+
+
 def test_show_refuses_a_picture_of_an_unknown_kind(tmp_path: Path) -> None:
     answer = call("show", SPACE, "-o", tmp_path / "a.bmp")
     assert answer.code == 2
