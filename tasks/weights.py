@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
@@ -20,12 +19,15 @@ WRAPPED = ("state_dict", "model_state_dict", "model")
 """Keys under which training scripts keep the weights beside other things."""
 PARALLEL = "module."
 """What `nn.DataParallel` puts before every name."""
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 def load_weights(module: nn.Module, file: str | Path, part: str = "") -> None:
     """Copies all weights of a file into the module, or into a part of it.
 
-    Every weight of the part must be in the file, in its shape, and no other.
+    Every weight of the part must be in the file, in its shape, of its kind of number, finite, and
+    no other. Precision may differ. What is infinite in the module, such as a mask, may be so in
+    the file.
 
     Args:
         module: changed in place.
@@ -50,9 +52,9 @@ def load_weights(module: nn.Module, file: str | Path, part: str = "") -> None:
     weights = _read(path)
     wanted = parts[part].state_dict()
     problems = [
-        f"{name}: expected {list(value.shape)}, found {list(weights[name].shape)}"
+        f"{name}: {problem}"
         for name, value in wanted.items()
-        if name in weights and weights[name].shape != value.shape
+        if name in weights and (problem := _unlike(value, weights[name]))
     ]
     problems += [f"{name}: not in the file" for name in wanted if name not in weights]
     problems += [f"{name}: not in the module" for name in weights if name not in wanted]
@@ -66,6 +68,29 @@ def load_weights(module: nn.Module, file: str | Path, part: str = "") -> None:
     parts[part].load_state_dict(weights)
 
 
+def _unlike(wanted: Tensor, found: Tensor) -> str:
+    """What keeps a tensor from taking the place of another; empty where nothing does."""
+    if found.shape != wanted.shape:
+        return f"expected {list(wanted.shape)}, found {list(found.shape)}"
+    if _kind(found.dtype) != _kind(wanted.dtype):
+        return f"expected {_kind(wanted.dtype)}, found {_kind(found.dtype)}"
+    if found.dtype.is_floating_point:
+        own = wanted.detach().cpu()
+        value = found.to(own.dtype)  # as it will be: float64 has numbers that float32 has not
+        odd = value[~value.isfinite() & (value != own)]
+        if len(odd):
+            return f"expected finite numbers, found {odd[0].item()}"
+    return ""
+
+
+def _kind(dtype: torch.dtype) -> str:
+    if dtype.is_floating_point:
+        return "floating-point numbers"
+    if dtype in _INTEGERS:
+        return "integers"
+    return str(dtype).removeprefix("torch.")
+
+
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         found: object = (
@@ -75,7 +100,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         )
     except (OSError, SafetensorError, BadZipFile) as error:
         raise _wrong(path, f"the weights cannot be read: {error}") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # torch's reader meets a damaged file with errors of any kind
         said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise _wrong(path, f"the weights cannot be read as plain tensors: {said}") from None
     for key in WRAPPED:
@@ -84,16 +109,32 @@ def _read(path: Path) -> dict[str, Tensor]:
             break
     if not isinstance(found, Mapping) or not found:
         raise _wrong(path, f"expected tensors by name, found {type(found).__name__}")
-    named = cast("Mapping[str, object]", found)
-    tensors = {name: value for name, value in named.items() if isinstance(value, Tensor)}
-    if len(tensors) != len(named):
-        other = next(name for name in named if name not in tensors)
-        raise _wrong(
-            path, f"expected tensors by name, found {type(named[other]).__name__} as `{other}`"
-        )
+    named = cast("Mapping[object, object]", found)
+    tensors: dict[str, Tensor] = {}
+    for name, value in named.items():
+        if not isinstance(name, str):
+            raise _wrong(path, f"expected tensors by name, found {type(name).__name__} as a name")
+        if not isinstance(value, Tensor):
+            raise _wrong(
+                path, f"expected tensors by name, found {type(value).__name__} as `{name}`"
+            )
+        if layout := _not_plain(value):
+            raise _wrong(path, f"expected plain tensors, found `{name}` {layout}")
+        tensors[name] = value
     if all(name.startswith(PARALLEL) for name in tensors):
         tensors = {name.removeprefix(PARALLEL): value for name, value in tensors.items()}
     return tensors
+
+
+def _not_plain(value: Tensor) -> str:
+    """What a tensor is where it is no block of numbers in memory."""
+    if value.is_meta:
+        return "without values, on the device meta"
+    if value.is_nested:
+        return "nested"
+    if value.layout is not torch.strided:
+        return f"of layout {str(value.layout).removeprefix('torch.')}"
+    return ""
 
 
 def _wrong(path: Path, message: str, note: str = "") -> FusegraphError:
