@@ -129,6 +129,17 @@ NETWORKS = {
       t = parameter(shape=(3, 4), init="normal")
       output y = matmul(f, transpose(relu(linear(t, out=5, axis=0))))
       output z = sum(?x of {f, relu(f)}, linear(f, out=4))""",
+    "mixed columns that overlap": """
+      input f: f32[N, 4]
+      h = linear(f, out=3)
+      output y = ?x of {slice(h, axis=1, stop=2), slice(h, axis=1, start=1),
+                       slice(f, axis=1, stop=2)}""",
+    "tied norms": """
+      input f: f32[N, 4, 3]
+      share norm = batch_norm()
+      a = norm(linear(f, out=4, axis=1))
+      output z = sum(norm(f), norm(a), ?p of {norm(norm(f)), a})
+      output y = norm(linear(f, out=4, axis=1))""",
     "a concatenation with some equal parts": """
       for i in 1..2 { input f[i]: f32[N, 4] }
       output y = relu(linear(concat(f[1], f[2], f[1]), out=3))""",

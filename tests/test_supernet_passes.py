@@ -20,7 +20,7 @@ from fusegraph.compiler.fusion.stages import owners
 from fusegraph.compiler.fusion.supernets import fused
 from fusegraph.compiler.relax import relax
 from fusegraph.ir.diagnostics import FusegraphError
-from fusegraph.ir.dsl import Program, load
+from fusegraph.ir.dsl import Program, load, loads
 from fusegraph.ir.graph import Graph
 from fusegraph.ir.ops import INPUT
 from generators import programs, some
@@ -69,6 +69,16 @@ def _check_prefix(network: Graph) -> None:
     assert [name for name, _ in prefix.outputs if name in {i["name"] for i in rest.inputs}]
     assert {i["name"] for i in rest.inputs} <= {name for name, _ in prefix.outputs}
     assert [name for name, _ in rest.outputs] == [name for name, _ in network.outputs]
+
+
+@pytest.mark.parametrize("op", ["softmax", "log_softmax"])
+def test_what_looks_across_samples_is_not_in_the_prefix(op: str) -> None:
+    text = f"fuse 1\nspace s {{ dim N\ninput f: f32[N, 4]\noutput y = {op}(relu(f), axis=0)\n}}\n"
+    prefix, rest = split_prefix(loads(text).graph)
+    assert op not in [node.op.name for node in prefix.order]
+    assert op in [node.op.name for node in rest.order]
+    prefix, rest = split_prefix(loads(text.replace("axis=0", "axis=1")).graph)
+    assert op in [node.op.name for node in prefix.order]
 
 
 @some(100)

@@ -42,7 +42,9 @@ def side_by_side(networks: Sequence[Graph], naming: Naming) -> SideBySide:
     Precondition: settled graphs; inputs of one name have one type (ValueError where not), weights
     have known sizes (ValueError). `naming` is how the backend calls weights.
     Postcondition: outputs, and the gradients of all weights, are those of the networks one by one,
-    up to rounding; no value of one network depends on another's.
+    up to rounding; no value of one network depends on another's. So are running statistics, save
+    those of a batch norm that is used several times in one network: each use moves them on, and the
+    order of the uses may be another one, under which the last has a greater part in them.
     """
     merged = merge(networks)
     order = topological([root for outputs in merged.roots for _, root in outputs])
