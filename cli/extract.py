@@ -111,7 +111,7 @@ def extract(
     pooled = _pooling(pool)
     _check_source(data, dataset, root, option, classes, names)
     from ..tasks.extract import extract as extract_taps
-    from ..tasks.hooks import load_hook
+    from ..tasks.hooks import called, load_hook
     from ..tasks.unfinished import is_unfinished
     from ..tasks.weights import load_weights
     from ..training.loop import choose_device
@@ -133,7 +133,7 @@ def extract(
         kind = _kind(labels, classes or 0, names)
         batches = load_hook(str(data), allow=allow_hook, folder=folder)
         sources = {name: _Batches(batches, name) for name in splits}
-    backbone = _module(made(), module)
+    backbone = _module(called(made), module)
     for text in weights or []:
         part, sign, file = text.partition("=")
         load_weights(backbone, file if sign else text, part if sign else "")
@@ -264,9 +264,9 @@ class _Batches:
     def _batches(self) -> HookBatches:
         import torch
 
-        from ..tasks.hooks import HookBatches
+        from ..tasks.hooks import HookBatches, pulled
 
-        first: Any = next(iter(self._hook(self._split, None)), {})
+        first: Any = next(pulled(self._hook, self._split, None), {})
         inputs = tuple(name for name in first if name != "labels")
         return HookBatches(self._hook, self._split, inputs, torch.device("cpu"))
 

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any, cast
 
 import numpy as np
@@ -60,6 +61,34 @@ def load_hook(reference: str, *, allow: bool, folder: Path) -> Hook:
     return cast("Hook", found)
 
 
+def called(hook: Callable[..., Any], *arguments: object) -> Any:
+    """What a hook answers. Raises FusegraphError E605 where its own code fails, with its line."""
+    try:
+        return hook(*arguments)
+    except FusegraphError:
+        raise
+    except Exception as error:  # whatever a stranger's function raises
+        raise _failed(hook, arguments, error) from error
+
+
+def pulled(hook: Hook, split: str, seed: int | None) -> Iterator[object]:
+    """What a hook yields, one by one. Raises FusegraphError E605 where its own code fails."""
+    batches = called(hook, split, seed)
+    if not isinstance(batches, Iterable):
+        raise _wrong(split, 1, f"expected batches, found {type(batches).__name__}")
+    iterator = called(cast("Iterable[object]", batches).__iter__)
+    while True:
+        try:
+            batch = next(iterator)
+        except StopIteration:
+            return
+        except FusegraphError:
+            raise
+        except Exception as error:  # as in `called`
+            raise _failed(hook, (split, seed), error) from error
+        yield batch
+
+
 @dataclass(slots=True)
 class HookBatches:
     """A `BatchSource` over a hook's split."""
@@ -73,8 +102,12 @@ class HookBatches:
     def __len__(self) -> int:
         """As many as the hook's answer says it has; else they are counted once."""
         if self._length is None:
-            batches = self.hook(self.split, None)
-            counted = len(batches) if isinstance(batches, Sized) else sum(1 for _ in batches)
+            batches = called(self.hook, self.split, None)
+            counted: int
+            if isinstance(batches, Sized):
+                counted = called(batches.__len__)
+            else:
+                counted = sum(1 for _ in pulled(self.hook, self.split, None))
             if not counted:
                 raise _wrong(self.split, 1, "expected batches, found none")
             self._length = counted
@@ -87,7 +120,7 @@ class HookBatches:
             if generator is None
             else int(torch.randint(2**31, (1,), generator=generator).item())
         )
-        for number, batch in enumerate(self.hook(self.split, seed), start=1):
+        for number, batch in enumerate(pulled(self.hook, self.split, seed), start=1):
             yield self._checked(number, batch)
 
     def _checked(self, number: int, batch: object) -> Batch:
@@ -121,6 +154,31 @@ def _broken(reference: str, what: str, advice: str = "") -> FusegraphError:
             message=f"the hook `{reference}` cannot be used: {what}",
             place="data.hook",
             help=advice or "give `module:function`, importable or beside the task file",
+        )
+    )
+
+
+def _failed(
+    hook: Callable[..., Any], arguments: tuple[object, ...], error: Exception
+) -> FusegraphError:
+    frames = extract_tb(error.__traceback__)
+    code = getattr(hook, "__code__", None)
+    # The last line of the hook's own file: beneath it are libraries.
+    own = [frame for frame in frames if code is not None and frame.filename == code.co_filename]
+    at = (own or frames)[-1]
+    name = f"{hook.__module__}:{getattr(hook, '__name__', type(hook).__name__)}"
+    given = ", ".join(map(repr, arguments))
+    notes = (f"the line is `{at.line}`",) if at.line else ()
+    if len(arguments) == 2 and arguments[1] is None:
+        notes = (*notes, "`seed` is None where the data's own order is asked for")
+    return FusegraphError(
+        Diagnostic(
+            code="E605",
+            message=f"the hook `{name}` failed, called as `({given})`: "
+            f"{type(error).__name__}: {error}",
+            place=f"{at.filename}:{at.lineno}",
+            notes=notes,
+            help="mend that line of your code",
         )
     )
 

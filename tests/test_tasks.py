@@ -219,6 +219,16 @@ def batches(split, seed):
 def other(split, seed):
     yield %s
 
+def seeded(split, seed):
+    return [torch.Generator().manual_seed(seed)]
+
+def late(split, seed):
+    yield {"x": torch.ones(2, 3), "labels": torch.zeros(2)}
+    raise KeyError("moved")
+
+def nothing(split, seed):
+    return None
+
 not_a_function = 3
 """
 
@@ -290,6 +300,30 @@ def test_a_hook_that_yields_something_else_is_told(tmp_path: Path, answer: str, 
     assert raised.value.diagnostics[0].code == "E606"
     assert raised.value.diagnostics[0].place == "data.hook: train, batch 1"
     assert found in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "found", "line"),
+    [
+        ("seeded", "E605", "called as `('train', None)`: RuntimeError", "manual_seed(seed)"),
+        ("late", "E605", "KeyError: 'moved'", 'raise KeyError("moved")'),
+        ("nothing", "E606", "expected batches, found NoneType", ""),
+    ],
+)
+def test_a_fault_of_the_hooks_own_code_is_told_with_its_line(
+    tmp_path: Path, name: str, code: str, found: str, line: str
+) -> None:
+    data = open_data(_hook_task(tmp_path, f"own_data:{name}"), allow_hooks=True)
+    for read in (lambda s: list(s.epoch(None)), len):
+        with pytest.raises(FusegraphError) as raised:
+            read(data.source("train", ["x"], batch=1, device=CPU))
+        (diagnostic,) = raised.value.diagnostics
+        assert diagnostic.code == code
+        assert found in diagnostic.message
+        if line:
+            file, _, number = diagnostic.place.rpartition(":")
+            assert line in Path(file).read_text().splitlines()[int(number) - 1]
+            assert line in diagnostic.notes[0]
 
 
 # extraction
