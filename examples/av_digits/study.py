@@ -58,7 +58,7 @@ def table(found: dict[str, list[dict[str, Any]]]) -> str:
             f"| {name}: candidates of 2-4 layers, mean, validation | {' | '.join(cells)} |"
         )
     if "sum" in found:
-        lines += ["", "| av_sum, BM-NAS's features, fused by | test accuracy, % |", "|---|---|"]
+        lines += ["", "| av_sum, the deepest taps fused by | test accuracy, % |", "|---|---|"]
         for name, title in TITLES.items():
             lines.append(
                 f"| {title} | {_cell([run['strategies'][name] for run in found['sum']])} |"
