@@ -19,7 +19,6 @@ from ..ir.graph import Graph
 from ..ir.settling import bind
 from ..searchers.protocol import Array, Evaluation, Inherited, Proposal
 from ..searchers.randomness import derive
-from ..searchers.recording import out_of_memory
 from ..tasks.sources import TaskData
 from ..training.batches import BatchSource
 from ..training.events import BatchEnded, TrainingEvent
@@ -84,7 +83,7 @@ class TaskEvaluator:
     ) -> list[Evaluation | Exception]:
         """See `WaveEvaluator.evaluate_together`."""
         made = [self._trainee(*pair) for pair in zip(proposals, inherited, strict=True)]
-        ended = iter(self._together([t for t in made if isinstance(t, Trainee)]))
+        ended = iter(self._trained([t for t in made if isinstance(t, Trainee)]))
         return [next(ended) if isinstance(trainee, Trainee) else trainee for trainee in made]
 
     def _trainee(self, proposal: Proposal, inherited: Inherited) -> Trainee | Exception:
@@ -95,22 +94,9 @@ class TaskEvaluator:
         shared = _tensors(inherited.matching(_shapes(module)))
         return Trainee(network, shared, proposal.seed % SEEDS)
 
-    def _together(self, trainees: Sequence[Trainee]) -> list[Evaluation | Exception]:
-        """Train as one program, or as two where memory is too short for one."""
+    def _trained(self, trainees: Sequence[Trainee]) -> list[Evaluation | Exception]:
         if not trainees:
             return []
-        try:
-            return self._one_program(trainees)
-        except Exception as error:
-            if not out_of_memory(error):
-                raise
-            if len(trainees) == 1:
-                return [error]
-        # Not within `except`: the traceback would keep what filled the memory.
-        half = len(trainees) // 2
-        return [*self._together(trainees[:half]), *self._together(trainees[half:])]
-
-    def _one_program(self, trainees: Sequence[Trainee]) -> list[Evaluation | Exception]:
         inputs = dict.fromkeys(node["name"] for t in trainees for node in t.network.inputs)
         train, valid = _sources(self.data, list(inputs), self.settings)
         trained = fit_side_by_side(

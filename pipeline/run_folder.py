@@ -13,6 +13,7 @@ from typing import Any
 
 from .. import __version__
 from ..ir.dsl import Program
+from ..ir.support.differences import differences
 from .files import write_file
 from .problems import problem
 
@@ -150,7 +151,7 @@ def begin_run(
 
 def _check_same(folder: RunFolder, wanted: Mapping[str, Any]) -> None:
     found = folder.read(folder.identity)
-    changed = tuple(_differences(found, wanted, ""))
+    changed = tuple(differences(found, wanted))
     if changed:
         raise problem(
             "E635",
@@ -159,15 +160,6 @@ def _check_same(folder: RunFolder, wanted: Mapping[str, Any]) -> None:
             notes=changed[:8],
             help="resume with what the run began with, or begin another with `--out FOLDER`",
         )
-
-
-def _differences(old: Any, new: Any, path: str) -> Iterator[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted({*old, *new}):
-            inner = f"{path}.{key}" if path else str(key)
-            yield from _differences(old.get(key), new.get(key), inner)
-    elif old != new:
-        yield f"{path} was {old!r} and is {new!r}"
 
 
 def _sources(program: Program) -> Iterator[tuple[str, str]]:

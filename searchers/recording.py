@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from ..ir.diagnostics import FusegraphError
 from ..ir.graph import Graph
+from ..ir.support.memory import out_of_memory
 from .errors import search_error
 from .genotypes import genotype_text
 from .protocol import (
@@ -160,12 +161,3 @@ def reason_of_failure(error: Exception) -> str:
     if out_of_memory(error):
         return f"out of memory: {str(error).splitlines()[0] if str(error) else 'MemoryError'}"
     return ""
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether the memory of the machine or of its GPU was too small."""
-    words = str(error).lower()
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError)
-        and ("out of memory" in words or "can't allocate memory" in words)
-    )

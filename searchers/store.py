@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..ir.support.differences import differences
 from ..ir.support.files import write_whole
 from .errors import search_error
 from .lease import Lease
@@ -126,7 +127,7 @@ class TrialStore:
             self._storage.set_study_user_attr(self._study, "identity", given)
             return
         if known != given:
-            changed = tuple(_differences(known, given))
+            changed = tuple(differences(known, given))
             raise search_error(
                 "E805",
                 "the store belongs to another search",
@@ -299,15 +300,6 @@ _STATES: Mapping[str, State] = {"RUNNING": "claimed", "COMPLETE": "complete", "F
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _differences(known: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
-    for name in sorted({*known, *given}):
-        old, new = known.get(name), given.get(name)
-        if isinstance(old, dict) and isinstance(new, dict):
-            yield from (f"{name}.{line}" for line in _differences(old, new))
-        elif old != new:
-            yield f"{name} was {old!r} and is {new!r}"
 
 
 # ── weights ──────────────────────────────────────────────────────────────────────────────────────

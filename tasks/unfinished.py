@@ -14,13 +14,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..ir.diagnostics import Diagnostic, FusegraphError
+from ..ir.support.differences import differences
 from ..ir.support.files import write_whole
 from .feature_checks import labels_out_of_range, rows_not_finite
 from .growing_array import GrowingArray, check_kept
@@ -160,7 +161,7 @@ def refuse_leftover(folder: Path) -> FusegraphError:
 
 def check_same(folder: Path, found: Progress, identity: Mapping[str, Any]) -> None:
     """Raises FusegraphError E624 where the extraction was of something else."""
-    changed = tuple(_differences(found.identity, dict(identity), ""))
+    changed = tuple(differences(found.identity, identity))
     if changed:
         raise other_settings(folder, changed)
 
@@ -176,15 +177,6 @@ def other_settings(folder: Path, changed: tuple[str, ...]) -> FusegraphError:
             help="resume with what it began with, or begin anew by `--replace`",
         )
     )
-
-
-def _differences(old: Any, new: Any, path: str) -> Iterator[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted({*old, *new}):
-            inner = f"{path}.{key}" if path else str(key)
-            yield from _differences(old.get(key), new.get(key), inner)
-    elif old != new:
-        yield f"{path} was {old!r} and is {new!r}"
 
 
 def clear(folder: Path) -> None:

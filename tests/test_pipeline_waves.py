@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import pytest
 import torch
 
 from fusegraph.compiler.explore import enumerate_genotypes
-from fusegraph.pipeline import evaluate as evaluate_module
 from fusegraph.pipeline.evaluate import TaskEvaluator, evaluator_of
 from fusegraph.pipeline.search import search_task
 from fusegraph.pipeline.tasks import prepare
@@ -19,6 +19,7 @@ from fusegraph.searchers.protocol import Evaluation, Proposal, SharedLayer, Tria
 from fusegraph.searchers.sharing import InheritedWeights, WeightBank
 from fusegraph.searchers.store import TrialStore
 from fusegraph.tasks.task_file import Task, load_task
+from fusegraph.training import side_by_side
 from searcher_conformance import table
 from small_task import write_task
 
@@ -87,21 +88,29 @@ def test_the_shapes_that_are_told_are_those_of_the_weights(task: Task) -> None:
 def test_a_program_that_does_not_fit_into_memory_is_halved(
     task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, sizes = evaluate_module.fit_side_by_side, list[int]()
+    joint, fit, sizes, alone = side_by_side.Joint, side_by_side.fit, list[int](), list[int]()
 
-    def limited(trainees: Sequence[Any], *given: Any, **named: Any) -> Any:
-        sizes.append(len(trainees))
-        if len(trainees) > 2 or trainees[0].seed == 3:
+    def limited(networks: Sequence[Any], *given: Any) -> Any:
+        sizes.append(len(networks))
+        if len(networks) > 2 or len(sizes) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-        return real(trainees, *given, **named)
+        return joint(networks, *given)
 
-    monkeypatch.setattr(evaluate_module, "fit_side_by_side", limited)
+    def too_large_with_seed_three(*given: Any, **named: Any) -> Any:
+        alone.append(given[3].seed)
+        if given[3].seed == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return fit(*given, **named)
+
+    monkeypatch.setattr(side_by_side, "Joint", limited)
+    monkeypatch.setattr(side_by_side, "fit", too_large_with_seed_three)
     evaluator, proposals = evaluator_and_proposals(task)
-    proposals[3] = Proposal(3, 0, proposals[3].genotype, 3)
+    proposals = [replace(proposal, seed=place) for place, proposal in enumerate(proposals)]
     views = [InheritedWeights()] * len(proposals)
     found = evaluator.evaluate_together(proposals, views)
-    assert sizes == [5, 2, 3, 1, 2, 1, 1]
+    assert (sizes, alone) == ([5, 2, 3, 2], [2, 3, 4])
     assert isinstance(found[3], torch.OutOfMemoryError)
+    assert found[3].__traceback__ is None  # it would keep what filled the memory
     for place in (0, 1, 2, 4):
         assert_alike(found[place], evaluator.evaluate(proposals[place], views[place]))
 

@@ -289,7 +289,7 @@ def test_networks_whose_inputs_disagree_are_several_programs(made: list[int]) ->
     found = fit_side_by_side(trainees(graphs), TRAIN, VALID, ROOMY)
     assert made == [2]
     assert [each.failure is None for each in found[:2]] == [True, True]
-    assert found[2].failure is not None
+    assert isinstance(found[2].failure, FusegraphError)
     assert found[2].failure.diagnostics[0].code == "E708"
 
 
@@ -305,7 +305,8 @@ def test_one_that_torch_refuses_is_found_by_halving(made: list[int]) -> None:
 def test_labels_that_do_not_fit_are_the_failure_of_each() -> None:
     data = TensorBatches(TRAIN.inputs, TRAIN.labels + 1, 8)
     found = fit_side_by_side(trainees(networks()), data, VALID, ROOMY)
-    codes = [each.failure.diagnostics[0].code for each in found if each.failure]
+    failures = [each.failure for each in found if isinstance(each.failure, FusegraphError)]
+    codes = [failure.diagnostics[0].code for failure in failures]
     assert codes == ["E706"] * 4
 
 
@@ -331,6 +332,37 @@ def test_events_tell_of_each() -> None:
         assert isinstance(mine[-1], TrainingEnded)
         assert mine[-1].best_score == trained.result.best_score
     assert fit_side_by_side([], TRAIN, VALID, ROOMY) == []
+
+
+def test_no_epoch_is_told_twice_where_a_program_fails_in_its_middle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, steps = side_by_side.Joint.step, list[int]()
+
+    def failing_once(joint: Any, losses: Tensor, rate: float) -> None:
+        steps.append(joint.count)
+        if len(steps) == 8:  # in the second epoch
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        real(joint, losses, rate)
+
+    monkeypatch.setattr(side_by_side.Joint, "step", failing_once)
+    told: list[tuple[int, TrainingEvent]] = []
+    fit_side_by_side(
+        trainees(networks(4)), TRAIN, VALID, ROOMY, on_event=lambda *event: told.append(event)
+    )
+    assert set(steps) == {4, 2}
+    for place in range(4):
+        mine = [e.epoch for at, e in told if at == place and isinstance(e, EpochEnded)]
+        assert mine == [1, 2]
+
+
+def test_an_error_of_who_is_told_surfaces(made: list[int]) -> None:
+    def broken(place: int, event: TrainingEvent) -> None:
+        raise RuntimeError("a fault of who listens")
+
+    with pytest.raises(RuntimeError, match="who listens"):
+        fit_side_by_side(trainees(networks(4)), TRAIN, VALID, ROOMY, on_event=broken)
+    assert made == [4]
 
 
 def test_a_network_without_weights_is_scored_among_the_others() -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from fusegraph.ir.support.differences import differences
 from fusegraph.ir.support.files import write_whole
+from fusegraph.ir.support.memory import out_of_memory
 from fusegraph.ir.support.names import likely, nearest
 
 
@@ -83,3 +85,30 @@ def test_the_likeliest_comes_first_whatever_the_order() -> None:
     assert likely("image", ["images", "mage", "rgb"], 2) == likely("image", ["mage", "images"], 2)
     assert likely("imagess", ["image", "images"], 2) == ["images", "image"]
     assert likely("imagess", ["image", "images"], 1) == ["images"]
+
+
+def test_differences_are_told_with_their_place() -> None:
+    old = {"a": 1, "b": {"c": 1, "d": [1]}, "e": {"f": 1}}
+    new = {"a": 1, "b": {"c": 2, "d": [1]}, "g": "x"}
+    assert list(differences(old, old)) == []
+    assert list(differences(old, new)) == [
+        "b.c was 1 and is 2",
+        "e was {'f': 1} and is None",
+        "g was None and is 'x'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), True),
+        (RuntimeError("shapes differ"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_a_memory_that_is_too_small_is_told_from_other_errors(
+    error: Exception, expected: bool
+) -> None:
+    assert out_of_memory(error) is expected

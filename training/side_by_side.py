@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..backends.torch import lower
 from ..ir.diagnostics import FusegraphError
+from ..ir.support.memory import out_of_memory
 from .batches import BatchSource
 from .events import EpochEnded, TrainingEnded, TrainingEvent
 from .joint import Joint, losses_of
@@ -70,11 +71,11 @@ def fit_side_by_side(
         kind: single-label or multi-label.
         positive_weight: (classes,), multi-label only.
         order_seed: of the batch order, as in `fit`.
-        on_event: called after each epoch of each network, and at its end.
+        on_event: told each network's epochs and its end, once its program has ended.
 
     Raises:
         FusegraphError: E707 where this machine has no such device. All else is the failure of a
-            network: E701, E704, E706, E708, and what `lower` raises.
+            network: E701, E704, E706, E708, what `lower` raises, and a memory that is too small.
     """
     device = choose_device(settings.device)
     run = _Run(train, valid, settings, device, kind, order_seed, on_event)
@@ -133,16 +134,18 @@ class _Run:
         if len(places) == 1:
             return {places[0]: self._alone(places[0], ready[places[0]])}
         try:
-            return self._jointly(ready)
+            members = self._jointly(ready)
         except (FusegraphError, ValueError, RuntimeError, MemoryError):
             pass  # out of here first: the traceback keeps what filled the memory
+        else:
+            return {m.place: self._trained(m, ready[m.place]) for m in members}
         half = len(places) // 2
         return {
             **self.together({place: ready[place] for place in places[:half]}),
             **self.together({place: ready[place] for place in places[half:]}),
         }
 
-    def _jointly(self, ready: Mapping[int, Ready]) -> dict[int, Trained]:
+    def _jointly(self, ready: Mapping[int, Ready]) -> list[_Member]:
         joint = Joint(
             [each.network for each in ready.values()],
             [each.start for each in ready.values()],
@@ -164,7 +167,7 @@ class _Run:
             if 2 * len(going) <= len(running):
                 joint = joint.narrowed(going)
                 running = [running[at] for at in going]
-        return {m.place: self._trained(m, ready[m.place]) for m in members}
+        return members
 
     def _epoch(
         self, number: int, joint: Joint, running: Sequence[_Member], score: Score | None
@@ -205,10 +208,6 @@ class _Run:
         states = joint.states([at for at, _ in improved])
         for (_, member), state in zip(improved, states, strict=True):
             member.best = state
-        if self.on_event is not None:
-            for member in running:
-                if member.history and member.history[-1].epoch == number:
-                    self.on_event(member.place, member.history[-1])
 
     def _pass(self, number: int, joint: Joint) -> tuple[list[float | Diverged], float]:
         """One pass over the training split: each member's mean loss, or where it diverged."""
@@ -253,6 +252,9 @@ class _Run:
         return torch.cat(parts, 1), torch.cat(labels)
 
     def _trained(self, member: _Member, ready: Ready) -> Trained:
+        if self.on_event is not None:
+            for epoch in member.history:
+                self.on_event(member.place, epoch)
         if member.failure is not None:
             return Trained(None, member.failure, {})
         epochs = len(member.history)
@@ -264,6 +266,18 @@ class _Run:
         return Trained(result, None, {**ready.start, **(member.best or {})})
 
     def _alone(self, place: int, ready: Ready) -> Trained:
+        try:
+            return self._by_itself(place, ready)
+        except FusegraphError as error:
+            failure: Exception = error
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            failure = error
+        _drop_frames(failure)
+        return Trained(None, failure, {})
+
+    def _by_itself(self, place: int, ready: Ready) -> Trained:
         settings = self.settings.model_copy(update={"seed": ready.trainee.seed % _SEEDS})
         module = lower(ready.network, ready.trainee.seed)
         names = module.state_dict()
@@ -277,21 +291,26 @@ class _Run:
         def forward(network: Any, batch: Mapping[str, Tensor]) -> Tensor:
             return network(*[batch[name] for name in inputs])
 
-        try:
-            result = fit(
-                module,
-                _only(self.train, inputs),
-                _only(self.valid, inputs),
-                settings,
-                kind=self.kind,
-                forward=forward,
-                positive_weight=self.positive_weight,
-                order_seed=self.order_seed,
-                on_event=None if tell is None else lambda event: _told(tell, place, event),
-            )
-        except FusegraphError as error:
-            return Trained(None, error, {})
+        result = fit(
+            module,
+            _only(self.train, inputs),
+            _only(self.valid, inputs),
+            settings,
+            kind=self.kind,
+            forward=forward,
+            positive_weight=self.positive_weight,
+            order_seed=self.order_seed,
+            on_event=None if tell is None else lambda event: _told(tell, place, event),
+        )
         return Trained(result, None, {**ready.start, **module.state_dict()})
+
+
+def _drop_frames(error: BaseException) -> None:
+    """An error that is kept would keep, by its traceback, what filled the memory."""
+    error.__traceback__ = None
+    for other in (error.__cause__, error.__context__):
+        if other is not None:
+            _drop_frames(other)
 
 
 def _told(tell: OnTrainee, place: int, event: TrainingEvent) -> None:

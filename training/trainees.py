@@ -45,7 +45,8 @@ class Trained:
     """How it went: the result and the weights of the best epoch, or what went wrong."""
 
     result: FitResult | None
-    failure: FusegraphError | None
+    failure: Exception | None
+    """A FusegraphError, or what was raised where the memory is too small for the network."""
     weights: Mapping[str, Tensor]
 
 

@@ -23,7 +23,6 @@ from ..unfinished import Mark
 from .errors import not_found
 
 Array = NDArray[Any]
-LABELS = "labels"
 
 
 @dataclass(frozen=True, slots=True)
