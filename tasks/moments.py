@@ -33,6 +33,8 @@ class Moments:
         """With a batch more: (samples, channels, *positions), or (samples,) as one channel."""
         rows = np.moveaxis(batch.astype(np.float64), 1, -1) if batch.ndim > 1 else batch
         rows = np.asarray(rows, dtype=np.float64).reshape(-1, len(self.mean))
+        if not len(rows):
+            return self
         mean, count = rows.mean(axis=0), len(rows)
         difference, total = mean - self.mean, self.count + count
         squares = self.squares + ((rows - mean) ** 2).sum(axis=0)
