@@ -106,6 +106,18 @@ def _replaced(line: int, new: str) -> Callable[[str], str]:
         (_replaced(4, "20"), 4, "the number of joints, 25", "'20'"),
         (_replaced(6, "0.1 0.2 0.3"), 6, "12 numbers of a joint", "3: '0.1 0.2 0.3'"),
         (_replaced(5, "a b c 1 1 1 1 1 1 1 1 2"), 5, "coordinates of a joint", "'a b c'"),
+        (
+            _replaced(5, "1 inf 1 1 1 1 1 1 1 1 1 2"),
+            5,
+            "coordinates of a joint, finite or NaN",
+            "'1 inf 1'",
+        ),
+        (
+            _replaced(5, "1 1e300 1 1 1 1 1 1 1 1 1 2"),
+            5,
+            "coordinates of a joint, finite or NaN",
+            "'1 1e300 1'",
+        ),
         (lambda text: text + "9\n", 58, "the end of the file", "'9'"),
     ],
 )

@@ -26,6 +26,7 @@ BODY_NUMBERS, JOINT_NUMBERS = 10, 12
 MOST_BODIES = 6
 """As many as a Kinect 2 tracks."""
 MOST_FRAMES = 100_000
+LARGEST = float(np.finfo(np.float32).max)
 ORIGIN = 1
 """The middle of the spine."""
 
@@ -113,9 +114,12 @@ def _numbers(lines: _Lines, wanted: int, what: str) -> list[str]:
 
 def _coordinates(lines: _Lines, parts: list[str]) -> list[float]:
     try:
-        return [float(part) for part in parts]
+        found = [float(part) for part in parts]
     except ValueError:
         raise lines.wrong("coordinates of a joint", shown(" ".join(parts))) from None
+    if any(abs(number) > LARGEST for number in found):
+        raise lines.wrong("coordinates of a joint, finite or NaN", shown(" ".join(parts)))
+    return found
 
 
 def centred(joints: Array) -> Array:
