@@ -44,6 +44,7 @@ from .unfinished import (
     refuse_leftover,
     take_lock,
     take_up,
+    throw_away,
     write_progress,
 )
 
@@ -293,7 +294,7 @@ class FeatureWriter:
         (self._part / FEATURES / MANIFEST).unlink(missing_ok=True)
         for entry in (self._part / FEATURES).iterdir():
             if entry.name not in progress.splits:
-                shutil.rmtree(entry)
+                throw_away(entry)
         kinds = {name: (tap.shape, str(tap.dtype)) for name, tap in self._taps.items()}
         kinds["labels"] = (label_shape(self._labels), LABEL_TYPE[self._labels.kind])
         for split, found in progress.splits.items():

@@ -185,10 +185,16 @@ def clear(folder: Path) -> None:
     if (part / OLDER).exists() and not folder.exists():
         (part / OLDER).rename(folder)
     for entry in part.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry, ignore_errors=True)
-        elif entry.name != LOCK:
-            entry.unlink()
+        if entry.name != LOCK:
+            throw_away(entry)
+
+
+def throw_away(entry: Path) -> None:
+    """A folder, a file, or a link but not what it leads to."""
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry, ignore_errors=True)
+    else:
+        entry.unlink()
 
 
 def take_lock(part: Path) -> int | None:
