@@ -21,8 +21,9 @@ def check(
 ) -> None:
     """Check spaces, networks, genotypes and tasks.
 
-    Says what each holds. Of a task, its space, its genotype and its feature folder are checked too;
-    a hook is not run. All that is wrong is reported, with its place. Exit code 1 where anything is.
+    Says what each holds. Of a task, its space, its genotype, its feature folder and its searcher
+    are checked too; a hook is not run. All that is wrong is reported, with its place. Exit code 1
+    where anything is.
 
     \b
     Example:

@@ -120,12 +120,12 @@ def tell_network(results: Any, folder: Path) -> None:
 
 def _plan(task: Task, folder: Path, allow_hook: bool, as_json: bool) -> None:
     from ..compiler.count import count
-    from ..pipeline.search import searcher_of
+    from ..pipeline.searcher import searcher_of
     from ..pipeline.tasks import prepare
     from ..searchers.registry import trial_of
 
     prepared = prepare(task, allow_hooks=allow_hook)
-    planned = searcher_of(prepared).planned
+    planned = searcher_of(task, prepared.searched, prepared.trained).planned
     space = prepared.searched.graph
     counted = count(space)
     samples = {} if prepared.features is None else dict(prepared.features.manifest.splits)

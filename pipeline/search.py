@@ -7,7 +7,6 @@ is a function of those.
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,15 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from ..compiler.pipeline import network as network_of
-from ..ir.diagnostics import Diagnostic, FusegraphError
 from ..ir.dsl import format_genotype
 from ..ir.genotype import Genotype
 from ..searchers.driver import Outcome, run_finals, run_search
 from ..searchers.gradient import run_gradient_search
 from ..searchers.protocol import GradientSearcher, Scored, Searcher, owns_a_loop
-from ..searchers.registry import make_searcher, trial_of
+from ..searchers.registry import trial_of
 from ..searchers.store import TrialStore
-from ..tasks.placing import at_key
 from ..tasks.task_file import Task
 from .evaluate import TaskEvaluator, evaluator_of, figures
 from .events import EventLog, OnRunEvent, RunEvent, StageStarted, ignore
@@ -31,6 +28,7 @@ from .export import export_best
 from .files import write_file
 from .problems import problem
 from .run_folder import RunFolder, begin_run
+from .searcher import searcher_of
 from .sources import carry_over
 from .summary import write_run_report
 from .tasks import Prepared, prepare
@@ -74,47 +72,6 @@ def with_search(
     return Task(task.file, task.settings.model_copy(update={"search": search}), keys)
 
 
-def searcher_of(prepared: Prepared) -> Searcher | GradientSearcher:
-    """The searcher that the task names, for its space and within its budget.
-
-    Raises FusegraphError: E801-E804, E810 where MFAS is to score by a loss, E812 for a budget that
-    is too small for the searcher, E813 where nothing is open; at the key of the task file that is
-    wrong. And E506, E507 where a space cannot be relaxed.
-    """
-    try:
-        return _searcher_of(prepared)
-    except FusegraphError as error:
-        codes = ("E801", "E802", "E810", "E812", "E813")
-        raise at_key(error, prepared.task, _key_of, *codes) from None
-
-
-def _key_of(found: Diagnostic) -> str:
-    """The key of the task file that an error about the search is caused by."""
-    if found.code == "E802":
-        option = re.search(r"option `([^`]+)`", found.message)
-        return f"search.options.{option[1]}" if option else "search.options"
-    keys = {"E810": "search.train.metric", "E812": "search.budget", "E813": "task.space"}
-    return keys.get(found.code, "search.searcher")
-
-
-def _searcher_of(prepared: Prepared) -> Searcher | GradientSearcher:
-    section = prepared.task.settings.search
-    if section.searcher == "mfas" and section.train.metric == "loss":
-        raise problem(
-            "E810",
-            "MFAS's surrogate predicts scores between 0 and 1, and a loss is no such score",
-            prepared.task.file,
-            help="score candidates by an accuracy or an F1 measure, or take the searcher `random`",
-        )
-    return make_searcher(
-        section.searcher,
-        prepared.searched.graph,
-        section.options,
-        section.seed,
-        budget=section.budget,
-    )
-
-
 def search_task(
     task: Task,
     out: str | Path,
@@ -132,7 +89,7 @@ def search_task(
     done is on record; `resume` then goes on.
     """
     prepared = prepare(task, allow_hooks=allow_hooks)
-    searcher = searcher_of(prepared)
+    searcher = searcher_of(task, prepared.searched, prepared.trained)
     # A database is opened first: what is wrong with it must not leave half a run behind.
     database = None if store_url is None else _database(Path(out), store_url, searcher)
     folder, _ = begin_run(

@@ -15,6 +15,7 @@ from ..ir.graph import Graph
 from ..tasks.placing import at_key
 from ..tasks.task_file import Task, load_task
 from .problems import problem
+from .searcher import searcher_of
 from .sources import Source, carry_over, expect_requirements, open_source
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ def prepare(task: Task, *, allow_hooks: bool = False) -> Prepared:
 def check_task(file: str | Path) -> Program:
     """Check a task file, its space, its genotype and its feature folder; a hook is not run.
 
-    Answers the space as it is searched. Raises FusegraphError as `prepare` does.
+    Where the task has a `[search]`, its searcher is made, too. Answers the space as it is searched.
+    Raises FusegraphError as `prepare`, `task_genotype` and `searcher_of` do.
     """
     task = load_task(file)
     searched, trained = task_programs(task)
@@ -88,6 +90,8 @@ def check_task(file: str | Path) -> Program:
         task_genotype(task, trained)
     if task.features is not None:
         prepare(task)
+    if "search" in task.settings.model_fields_set:
+        searcher_of(task, searched, trained)
     return searched
 
 

@@ -413,3 +413,105 @@ def test_features_that_do_not_fit_the_space_are_shown_in_the_task(
     answer = call("check", file)
     assert f"error[{code}]" in answer.err
     assert f"--> {file}:{line}:" in answer.err
+
+
+# ── what a search would be refused for is told before it begins ──────────────────────────────────
+
+
+DEEPER = """fuse 1
+
+space small {
+  dim N
+  let W = 8
+  let layers = 2
+  input x[1]: f32[N, 6]
+  input x[2]: f32[N, 4]
+  input y[1]: f32[N, 5]
+  input y[2]: f32[N, 3]
+  for i in 1..layers {
+    h[i] = ?act of {relu, sigmoid}(linear(concat(?x of x[*], ?y of y[*]), out=W))
+  }
+  output logits = linear(JOINED, out=3)
+}
+"""
+
+
+def layered(task: Path, folder: Path, joined: str, set_: str, searcher: str = "random") -> Path:
+    """A task whose search has other constants than its training."""
+    (task.parent / f"{folder.name}.fuse").write_text(DEEPER.replace("JOINED", joined))
+    text = task.read_text().replace("space.fuse", f"{folder.name}.fuse")
+    text = text.replace('"mfas"', f'"{searcher}"').replace("set = { W = 8 }", f"set = {set_}")
+    text = text.replace("options = { candidates = 2, iterations = 1 }", "budget = 2")
+    file = task.parent / f"{folder.name}.toml"
+    file.write_text(text)
+    return file
+
+
+@pytest.mark.parametrize("joined", ["concat(h[*])", "?depth of h[*]"])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_a_search_of_other_decisions_than_are_trained_is_refused_before_it_begins(
+    task: Path, tmp_path: Path, joined: str, layers: int
+) -> None:
+    file = layered(task, tmp_path, joined, f"{{ layers = {layers} }}")
+    run = tmp_path / "run"
+    calls = [("check", file), ("search", file, "--dry-run"), ("search", file, "--out", run)]
+    for words in calls:
+        answer = call(*words)
+        assert (answer.code, "error[E410]" in answer.err) == (1, True), words
+        assert f"--> {file}:13:" in answer.err
+        assert "put `layers` in `[task] set`" in answer.err
+    assert not run.exists()
+
+
+def test_constants_that_are_sizes_may_differ_while_searching(task: Path, tmp_path: Path) -> None:
+    file = layered(task, tmp_path, "?depth of h[*]", "{ W = 4 }")
+    assert "ok " in good("check", file)
+
+
+def test_a_search_of_part_of_what_may_be_trained_is_none_of_other_decisions(
+    task: Path, tmp_path: Path
+) -> None:
+    file = layered(task, tmp_path, "?depth of h[*]", "{ layers = 2 }")
+    file.write_text(file.read_text().replace("set = { W = 12 }", "set = { layers = 3 }"))
+    assert "ok " in good("check", file)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        ("candidates = 2,", "candidate = 2,", "E802"),
+        ('searcher = "mfas"', 'searcher = "mfsa"', "E801"),
+        ("seed = 1", "budget = 3", "E812"),
+        (
+            'searcher = "mfas"\nseed = 1\noptions = { candidates = 2, iterations = 1 }',
+            'searcher = "bm_nas"\noptions = { warmup = 40 }',
+            "E802",
+        ),
+        (
+            'searcher = "mfas"\nseed = 1\noptions = { candidates = 2, iterations = 1 }',
+            'searcher = "bm_nas"\nseed = 1',
+            "E506",
+        ),
+    ],
+)
+def test_check_finds_what_a_search_would_be_refused_for(
+    task: Path, tmp_path: Path, old: str, new: str, code: str
+) -> None:
+    file = task.parent / "refused.toml"
+    assert old in task.read_text()
+    file.write_text(task.read_text().replace(old, new))
+    told = [call(*words) for words in (("check", file), ("search", file, "--dry-run"))]
+    assert [answer.code for answer in told] == [1, 1]
+    assert f"error[{code}]" in told[0].err
+    assert told[0].err == told[1].err
+
+
+def test_a_task_without_a_search_is_checked_without_a_searcher(task: Path) -> None:
+    text = task.read_text()
+    before, after = text.index("[search]"), text.index("[train]")
+    (task.parent / "unequal.fuse").write_text(
+        (task.parent / "space.fuse").read_text().replace("?depth of h[*]", "h[2]")
+    )
+    file = task.parent / "trained.toml"
+    file.write_text((text[:before] + text[after:]).replace("space.fuse", "unequal.fuse"))
+    assert "ok " in good("check", file)
