@@ -515,3 +515,13 @@ def test_a_task_without_a_search_is_checked_without_a_searcher(task: Path) -> No
     file = task.parent / "trained.toml"
     file.write_text((text[:before] + text[after:]).replace("space.fuse", "unequal.fuse"))
     assert "ok " in good("check", file)
+
+
+def test_a_budget_that_a_warm_up_uses_up_is_the_call_s_fault(task: Path) -> None:
+    file = task.parent / "warm.toml"
+    text = task.read_text().replace('"mfas"', '"bm_nas"')
+    file.write_text(text.replace("{ candidates = 2, iterations = 1 }", "{ warmup = 12 }"))
+    answer = call("search", file, "--budget", "2", "--dry-run")
+    assert answer.code == 2
+    assert "a budget of 2 epochs leaves none behind a warm-up of 12" in answer.err
+    assert "13 or more" in answer.err

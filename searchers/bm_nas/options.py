@@ -10,11 +10,13 @@ from ...compiler.discretise import Rule
 from ...compiler.policies import NAMED, Policies, PolicyName
 from ...ir.graph import Graph
 from ...training.bilevel import Alternate, ArchitectureSettings
+from ..errors import search_error
 
 
 @dataclass(frozen=True, slots=True)
 class BmNasOptions:
-    """Options of BM-NAS. The default is Algorithm 1 with the values of its appendix A.2.
+    """Options of BM-NAS. The default is Algorithm 1 with the values of its appendix A.2. `epochs`
+    of `[search.train]` and `side_by_side` say nothing to it: it trains one supernet.
 
     epochs: passes over the training split, and genotypes derived; `--budget` sets it. Table 9 has
         30 for NTU, 7 for EgoGesture, 12 for MM-IMDB.
@@ -35,7 +37,8 @@ class BmNasOptions:
     arch_learning_rate: of the architecture's Adam.
     arch_betas: its two decays.
     arch_weight_decay: L2 on the architecture.
-    compiled: compile the supernet; pays for long searches only.
+    compiled: compile the supernet; pays for long searches only, as it compiles for one to two
+        minutes first.
     """
 
     epochs: int = 30
@@ -88,5 +91,16 @@ def _parsed(rule: str) -> tuple[str, PolicyName]:
 
 
 def within_budget(space: Graph, options: Mapping[str, Any], budget: int) -> dict[str, Any]:
-    """The options with as many epochs as the budget: each derives one genotype."""
+    """The options with as many epochs as the budget: each derives one genotype.
+
+    Raises FusegraphError E812 where a warm-up leaves none of them.
+    """
+    warmup = options.get("warmup", 0)
+    if isinstance(warmup, int) and warmup >= budget:
+        raise search_error(
+            "E812",
+            f"a budget of {budget} epochs leaves none behind a warm-up of {warmup}",
+            place="searcher bm_nas",
+            help=f"give a budget of {warmup + 1} or more, or a shorter `warmup`",
+        )
     return {**options, "epochs": budget}
