@@ -28,7 +28,8 @@ from ..ir.decisions import Decision, KOf, Setting, SomeOf
 from ..ir.genotype import Genotype
 from ..ir.reach import walk
 from .policies import Weights
-from .relax import Relaxed, Supernet
+from .relax import Supernet
+from .relaxations import Relaxed
 
 Rule = Literal["paper", "release", "argmax"]
 

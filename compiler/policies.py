@@ -50,7 +50,7 @@ class Policies:
     def of(self, key: str, usual: PolicyName) -> PolicyName:
         """The policy of the decision with this key: the first rule that fits, else the usual."""
         for pattern, policy in self.rules:
-            if fnmatchcase(key, pattern) or fnmatchcase(_last(key), pattern):
+            if fits(pattern, key):
                 return policy
         return usual
 
@@ -68,8 +68,9 @@ NAMED = {"bm_nas": BM_NAS, "darts": DARTS, "assemblenet": ASSEMBLENET}
 """The sets of policies by the names that a task file gives them."""
 
 
-def _last(key: str) -> str:
-    return key.rpartition(".")[2]
+def fits(pattern: str, key: str) -> bool:
+    """Whether the pattern of a rule is for the decision with this key, or for its last part."""
+    return fnmatchcase(key, pattern) or fnmatchcase(key.rpartition(".")[2], pattern)
 
 
 def weights_of(policy: PolicyName, alpha: Sequence[float] | Sequence[Sequence[float]]) -> Weights:

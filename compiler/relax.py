@@ -17,71 +17,25 @@ R4  Choices of one among the same values that meet in one op share one gated sum
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from ..ir.cells import expand
-from ..ir.decisions import Decision, KOf, Setting, SomeOf
+from ..ir.decisions import Decision, Setting, SomeOf
 from ..ir.diagnostics import Diagnostic, FusegraphError
 from ..ir.dims import Expr, decisions_in
 from ..ir.graph import Graph, graph
-from ..ir.node import Node, build, everything, intern
-from ..ir.ops import CHOICE, FORMAL, INPUT, MAYBE, PRIMITIVES
+from ..ir.node import Node, build, intern
+from ..ir.ops import CHOICE, MAYBE, PRIMITIVES
 from ..ir.settling import settle
-from ..ir.types import Type
-from .policies import BM_NAS, Policies, PolicyName, Weights, weights_of
+from .policies import BM_NAS, Policies, Weights
+from .relaxations import Alpha, Plan, Relaxed, plan
 from .simplify import simplify
+from .unrelaxable import MOST_VARIANTS, not_summed, require_one_type, too_many
 
-SCOPE = "architecture"
 INIT_STD = 1e-3
 """The spread of architecture parameters at the start: 1e-3 N(0, 1), as DARTS and BM-NAS have it."""
-
-_CERTAIN = 1e4
-"""exp(-2e4) is 0 in every dtype, so that one-hot weights are exactly 0 and 1."""
-
-Alpha = tuple[Any, ...]
-"""The values of an architecture parameter, as nested tuples of numbers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Relaxed:
-    """What became of a decision. `key` is that of its parameter, which tied decisions share.
-
-    The parameter's shape is [slots, n] where there are several slots, or [n], of n candidates; with
-    the policy `gate` a last axis of 2 follows, (zero, identity). `tied` are the keys of all
-    decisions that share it, in the order of the operands that they are.
-    """
-
-    decision: Decision
-    policy: PolicyName
-    key: str
-    slots: int
-    tied: tuple[str, ...]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the parameter."""
-        candidates = (len(self.decision.labels),)
-        slots = (self.slots,) if self.slots > 1 else ()
-        return (*slots, *candidates, *((2,) if self.policy == "gate" else ()))
-
-    def weights(self, alpha: Sequence[Any]) -> tuple[Weights, ...]:
-        """For each slot the weights of the candidates."""
-        rows = alpha if self.slots > 1 else [alpha]
-        return tuple([weights_of(self.policy, row) for row in rows])
-
-    def certain(self, chosen: Sequence[Sequence[int]]) -> Alpha:
-        """The values under which exactly these candidates, for each slot, have the weight 1."""
-        rows = [
-            tuple([self._value(index in taken) for index in range(len(self.decision.labels))])
-            for taken in chosen
-        ]
-        return tuple(rows) if self.slots > 1 else rows[0]
-
-    def _value(self, taken: bool) -> Any:
-        sign = _CERTAIN if taken else -_CERTAIN
-        return (-sign, sign) if self.policy == "gate" else sign
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +80,7 @@ class Supernet:
         for key, relaxed in self.architecture.items():
             given = [settings[name] for name in relaxed.tied if name in settings]
             if not given:
-                values[key] = _zeros(relaxed.shape)
+                values[key] = relaxed.even
             elif isinstance(relaxed.decision, SomeOf):
                 values[key] = relaxed.certain([given[0]])
             elif relaxed.slots > 1:
@@ -153,8 +107,8 @@ def relax(space: Graph, policies: Policies = BM_NAS) -> Supernet:
     Raises FusegraphError E506 where candidates of one decision differ in size, E507 for a decision
     that has no relaxation: a subset that is not summed up, sizes of too many combinations.
     """
-    plan = _plan(space, policies)
-    maker = _Maker(plan)
+    planned = plan(space, policies)
+    maker = _Maker(planned)
     flat = expand(space)
     problems: list[Diagnostic] = []
     done: dict[Node, Node | None] = {}
@@ -169,121 +123,37 @@ def relax(space: Graph, policies: Policies = BM_NAS) -> Supernet:
             done[node] = None
     for root in flat.roots:
         if root.op is MAYBE:
-            problems.append(_not_summed(root, "an output"))
+            problems.append(not_summed(root, "an output"))
     if problems:
         raise FusegraphError(problems)
     outputs = [(name, root) for name, node in flat.outputs if (root := done[node]) is not None]
     supernet = simplify(graph(space.name, flat.inputs, outputs))
-    relaxed = {r.decision.key: r for r in plan.relaxed.values()}
-    return Supernet(space, supernet, policies, relaxed, maker.variants, plan.scope)
-
-
-def _zeros(shape: Sequence[int]) -> Alpha:
-    if len(shape) == 1:
-        return (0.0,) * shape[0]
-    return tuple([_zeros(shape[1:]) for _ in range(shape[0])])
-
-
-# ── which policy each decision has ───────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    relaxed: Mapping[str, Relaxed]
-    scope: str
-
-
-def _plan(space: Graph, policies: Policies) -> _Plan:
-    keys = {node.key.partition(".")[0].partition("[")[0] for node in everything(space.roots)}
-    scope = SCOPE
-    while scope in keys:
-        scope += "_"
-    nodes = [node for node in everything(space.roots) if not node.settled]
-    choices: dict[str, list[Node]] = {}
-    for node in nodes:
-        if node.op is CHOICE:
-            choices.setdefault(node.decision.key, []).append(node)
-    found: dict[str, Relaxed] = {}
-    for key, decision in space.decisions.items():
-        policy = policies.of(key, _usual(policies, decision, choices.get(key, [])))
-        summed = policy == "gate" and policies.pairs == "sum"
-        slots = decision.take if isinstance(decision, KOf) and not summed else 1
-        found[key] = Relaxed(decision, policy, f"{scope}.{key}", slots, (key,))
-    if policies.pairs == "sum":
-        _tie(nodes, found)
-    return _Plan(found, scope)
-
-
-def _usual(policies: Policies, decision: Decision, choices: Sequence[Node]) -> PolicyName:
-    if isinstance(decision, SomeOf):
-        return policies.subsets
-    return policies.edges if among_values(decision, choices) else policies.ops
-
-
-def among_values(decision: Decision, choices: Sequence[Node]) -> bool:
-    """Whether the decision, with these choice nodes, is among values that are there: edges.
-
-    Others are among ops on the same operands, or among numbers.
-    """
-    return isinstance(decision, KOf | SomeOf) or any(not _of_ops(choice) for choice in choices)
-
-
-def _of_ops(choice: Node) -> bool:
-    """Whether the candidates are things done to the same operands, and not values that are there:
-    one of them reads all that the others read.
-    """
-    if any(c.op in (INPUT, FORMAL, CHOICE, MAYBE) for c in choice.inputs):
-        return False
-    operands = [set(candidate.inputs) for candidate in choice.inputs]
-    widest = max(operands, key=len)
-    return bool(widest) and all(some <= widest for some in operands)
-
-
-def _tie(nodes: Sequence[Node], relaxed: dict[str, Relaxed]) -> None:
-    """R4: one parameter for the choices among the same values that meet in one op, in the order of
-    its operands.
-    """
-    groups: dict[str, tuple[str, ...]] = {key: (key,) for key in relaxed}
-    # Commutative ops come last, as the order of their operands says nothing.
-    for node in sorted(nodes, key=lambda node: node.op.commutative):
-        together: dict[tuple[Node, ...], list[str]] = {}
-        for operand in node.inputs:
-            if operand.op is not CHOICE or isinstance(operand.decision, KOf):
-                continue  # k of several have a gated sum of their own
-            if relaxed[operand.decision.key].policy == "gate":
-                together.setdefault(operand.inputs, []).append(operand.decision.key)
-        for keys in together.values():
-            joined = tuple(dict.fromkeys(other for key in keys for other in groups[key]))
-            for key in joined:
-                groups[key] = joined
-    for key, tied in groups.items():
-        relaxed[key] = replace(relaxed[key], key=relaxed[tied[0]].key, tied=tied)
+    relaxed = {r.decision.key: r for r in planned.relaxed.values()}
+    return Supernet(space, supernet, policies, relaxed, maker.variants, planned.scope)
 
 
 # ── the nodes ────────────────────────────────────────────────────────────────────────────────────
-
-_MOST_VARIANTS = 64
 
 
 class _Maker:
     """Builds the nodes of the supernet."""
 
-    def __init__(self, plan: _Plan) -> None:
-        self.plan = plan
+    def __init__(self, planned: Plan) -> None:
+        self.planned = planned
         self.variants: dict[str, Variant] = {}
         self._gates: dict[tuple[str, int], Node] = {}
 
     def relaxed(self, node: Node, inputs: Sequence[Node]) -> Node:
         """What stands for the node, of whose inputs these are what stands for them."""
         if node.op is CHOICE:
-            _require_one_type(node.decision, inputs)
+            require_one_type(node.decision, inputs)
             return self._mix(node.decision, node["slot"], inputs)  # R1
         if node.op is MAYBE:
             return self._mix(node.decision, 0, inputs, (node["index"],))  # R2
         if node.op is not PRIMITIVES["sum"]:
             for operand in node.inputs:
                 if operand.op is MAYBE:
-                    raise FusegraphError(_not_summed(operand, f"`{node.op.name}`"))
+                    raise FusegraphError(not_summed(operand, f"`{node.op.name}`"))
         if node.kernel.is_open:
             return self._variants(node, inputs)  # R3
         if tuple(inputs) == node.inputs:
@@ -297,7 +167,7 @@ class _Maker:
         candidates: Sequence[Node],
         index: tuple[int, ...] | None = None,
     ) -> Node:
-        gates = self._gates_of(self.plan.relaxed[decision.key], slot)
+        gates = self._gates_of(self.planned.relaxed[decision.key], slot)
         return build(PRIMITIVES["mix"], [gates, *candidates], {"index": index})
 
     def _gates_of(self, relaxed: Relaxed, slot: int) -> Node:
@@ -329,10 +199,10 @@ class _Maker:
         for value in _numbers(node.attrs):
             found.update(decisions_in(value))
         decisions = list(found.values())
-        if prod(d.count() for d in decisions) > _MOST_VARIANTS or any(
+        if prod(d.count() for d in decisions) > MOST_VARIANTS or any(
             d.slots > 1 for d in decisions
         ):
-            raise FusegraphError(_too_many(node, decisions))
+            raise FusegraphError(too_many(node, decisions))
         return self._variant(node, inputs, decisions, ())
 
     def _variant(
@@ -348,7 +218,7 @@ class _Maker:
                 self._variant(node, inputs, rest, (*settings, (decision.key, setting)))
                 for setting in decision.settings()
             ]
-            _require_one_type(decision, candidates)
+            require_one_type(decision, candidates)
             return self._mix(decision, 0, candidates)
         given = dict(settings)
         attrs = tuple(
@@ -382,50 +252,3 @@ def _settled(value: Any, settings: Mapping[str, Setting]) -> Any:
     if isinstance(value, tuple):
         return tuple([_settled(item, settings) for item in value])  # pyright: ignore[reportUnknownVariableType]
     return value
-
-
-# ── what cannot be relaxed ───────────────────────────────────────────────────────────────────────
-
-
-def _require_one_type(decision: Decision, candidates: Sequence[Node]) -> None:
-    """Raise E506 unless all candidates have one type, which is settled."""
-    types: dict[Type, list[str]] = {}
-    for label, candidate in zip(decision.labels, candidates, strict=True):
-        types.setdefault(candidate.type, []).append(label)
-    if len(types) == 1:
-        return
-    notes = [f"{type.pretty}: {', '.join(labels)}" for type, labels in types.items()]
-    ranks = {type.rank for type in types}
-    mend = "`linear(x, out=W)`" if ranks == {2} else "`align(x, channels=C, length=L)`"
-    raise FusegraphError(
-        Diagnostic(
-            code="E506",
-            message=f"`{decision.key}` cannot be relaxed: its candidates differ in size, "
-            "and a weighted sum needs one",
-            place=decision.key,
-            notes=tuple(notes[:8] + ([f"and {len(notes) - 8} more"] if len(notes) > 8 else [])),
-            help=f"bring each candidate to one size first, for example by {mend}",
-        )
-    )
-
-
-def _not_summed(node: Node, where: str) -> Diagnostic:
-    return Diagnostic(
-        code="E507",
-        message=f"`{node.decision.key}` cannot be relaxed: a subset has weights only in a sum, "
-        f"and it goes into {where}",
-        place=node.decision.key,
-        help="take the subset into a `sum`, or search this space by samples",
-    )
-
-
-def _too_many(node: Node, decisions: Sequence[Decision]) -> Diagnostic:
-    names = ", ".join([f"`{d.key}`" for d in decisions])
-    return Diagnostic(
-        code="E507",
-        message=f"{names} cannot be relaxed: in `{node.op.name}` they stand for "
-        f"{prod(d.count() for d in decisions)} different layers",
-        place=node.key or decisions[0].key,
-        notes=(f"at most {_MOST_VARIANTS} layers are tried at one place, and no sizes of subsets",),
-        help="open fewer numbers in one op, or search this space by samples",
-    )

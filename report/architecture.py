@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..compiler.relax import among_values
+from ..compiler.relaxations import among_values
 from ..ir.decisions import Decision, Setting
 from ..ir.graph import Graph
 from ..ir.node import Node, everything, topological

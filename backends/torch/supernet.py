@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from ...compiler.fusion.prefix import split_prefix
 from ...compiler.fusion.stages import Fused, named, owners
 from ...compiler.fusion.supernets import fused as fused_graph
-from ...compiler.relax import Alpha, Supernet
+from ...compiler.relax import Supernet
+from ...compiler.relaxations import Alpha
 from ...ir.graph import Graph
 from ..names import state_name, weight_name
 from .batch import check_batch

@@ -18,9 +18,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,7 +27,9 @@ from torch import Tensor, nn
 
 from ...backends.torch.supernet import SupernetModule, lower_supernet
 from ...compiler.discretise import discretise
-from ...compiler.relax import Alpha, Supernet, relax
+from ...compiler.policies import fits
+from ...compiler.relax import Supernet, relax
+from ...compiler.relaxations import Alpha
 from ...compiler.requirements import violations
 from ...compiler.specialise import specialise
 from ...ir.diagnostics import Diagnostic, FusegraphError
@@ -311,15 +312,7 @@ def architecture_of(module: SupernetModule, supernet: Supernet) -> dict[str, Alp
                     help="lower `arch_learning_rate` of the searcher's options",
                 )
             )
-    return {
-        key: known[key] if key in known else _zeros(relaxed.shape)
-        for key, relaxed in supernet.architecture.items()
-    }
-
-
-def fits(pattern: str, key: str) -> bool:
-    """Whether a rule's pattern is for the decision with this key, as `Policies.of` has it."""
-    return fnmatchcase(key, pattern) or fnmatchcase(key.rpartition(".")[2], pattern)
+    return {key: known.get(key, relaxed.even) for key, relaxed in supernet.architecture.items()}
 
 
 def _of_the_search(settings: TrainSettings, options: BmNasOptions, seed: int) -> TrainSettings:
@@ -339,12 +332,6 @@ def _forward(module: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
     assert isinstance(module, SupernetModule)
     found = module.run_prepared(inputs)
     return found["logits"] if isinstance(found, dict) else found
-
-
-def _zeros(shape: Sequence[int]) -> Alpha:
-    if len(shape) == 1:
-        return (0.0,) * shape[0]
-    return (_zeros(shape[1:]),) * shape[0]
 
 
 def _numbers(value: Any) -> Iterator[float]:

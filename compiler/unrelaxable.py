@@ -1,0 +1,60 @@
+"""What cannot be relaxed, and what to do about it: E506 and E507."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from ..ir.decisions import Decision
+from ..ir.diagnostics import Diagnostic, FusegraphError
+from ..ir.node import Node
+from ..ir.types import Type
+
+MOST_VARIANTS = 64
+"""How many layers one op with open numbers may stand for."""
+
+
+def require_one_type(decision: Decision, candidates: Sequence[Node]) -> None:
+    """Raise E506 unless all candidates have one type, which is settled."""
+    types: dict[Type, list[str]] = {}
+    for label, candidate in zip(decision.labels, candidates, strict=True):
+        types.setdefault(candidate.type, []).append(label)
+    if len(types) == 1:
+        return
+    notes = [f"{type.pretty}: {', '.join(labels)}" for type, labels in types.items()]
+    ranks = {type.rank for type in types}
+    mend = "`linear(x, out=W)`" if ranks == {2} else "`align(x, channels=C, length=L)`"
+    raise FusegraphError(
+        Diagnostic(
+            code="E506",
+            message=f"`{decision.key}` cannot be relaxed: its candidates differ in size, "
+            "and a weighted sum needs one",
+            place=decision.key,
+            notes=tuple(notes[:8] + ([f"and {len(notes) - 8} more"] if len(notes) > 8 else [])),
+            help=f"bring each candidate to one size first, for example by {mend}",
+        )
+    )
+
+
+def not_summed(node: Node, where: str) -> Diagnostic:
+    """E507: the value `node`, which may be absent, goes into something other than a sum."""
+    return Diagnostic(
+        code="E507",
+        message=f"`{node.decision.key}` cannot be relaxed: a subset has weights only in a sum, "
+        f"and it goes into {where}",
+        place=node.decision.key,
+        help="take the subset into a `sum`, or search this space by samples",
+    )
+
+
+def too_many(node: Node, decisions: Sequence[Decision]) -> Diagnostic:
+    """E507: the numbers in the op's attributes stand for too many layers, or for a subset."""
+    names = ", ".join([f"`{d.key}`" for d in decisions])
+    return Diagnostic(
+        code="E507",
+        message=f"{names} cannot be relaxed: in `{node.op.name}` they stand for "
+        f"{prod(d.count() for d in decisions)} different layers",
+        place=node.key or decisions[0].key,
+        notes=(f"at most {MOST_VARIANTS} layers are tried at one place, and no sizes of subsets",),
+        help="open fewer numbers in one op, or search this space by samples",
+    )
