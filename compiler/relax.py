@@ -32,7 +32,7 @@ from ..ir.settling import settle
 from .policies import BM_NAS, Policies, Weights
 from .relaxations import Alpha, Plan, Relaxed, plan
 from .simplify import simplify
-from .unrelaxable import MOST_VARIANTS, not_summed, require_one_type, too_many
+from .unrelaxable import MOST_VARIANTS, not_summed, require_one_type, together, too_many
 
 INIT_STD = 1e-3
 """The spread of architecture parameters at the start: 1e-3 N(0, 1), as DARTS and BM-NAS have it."""
@@ -125,7 +125,7 @@ def relax(space: Graph, policies: Policies = BM_NAS) -> Supernet:
         if root.op is MAYBE:
             problems.append(not_summed(root, "an output"))
     if problems:
-        raise FusegraphError(problems)
+        raise FusegraphError(together(problems))
     outputs = [(name, root) for name, node in flat.outputs if (root := done[node]) is not None]
     supernet = simplify(graph(space.name, flat.inputs, outputs))
     relaxed = {r.decision.key: r for r in planned.relaxed.values()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
 from ..ir.decisions import Decision
@@ -22,8 +23,10 @@ def require_one_type(decision: Decision, candidates: Sequence[Node]) -> None:
     if len(types) == 1:
         return
     notes = [f"{type.pretty}: {', '.join(labels)}" for type, labels in types.items()]
-    ranks = {type.rank for type in types}
-    mend = "`linear(x, out=W)`" if ranks == {2} else "`align(x, channels=C, length=L)`"
+    vectors = all(type.rank == 2 for type in types)
+    mend = (
+        "`linear(x, out=W)`, or `align_vector`" if vectors else "`align(x, channels=C, length=L)`"
+    )
     raise FusegraphError(
         Diagnostic(
             code="E506",
@@ -31,9 +34,22 @@ def require_one_type(decision: Decision, candidates: Sequence[Node]) -> None:
             "and a weighted sum needs one",
             place=decision.key,
             notes=tuple(notes[:8] + ([f"and {len(notes) - 8} more"] if len(notes) > 8 else [])),
-            help=f"bring each candidate to one size first, for example by {mend}",
+            help=f"bring each candidate to one size first, for example by {mend} of `std/bm_nas`",
         )
     )
+
+
+def together(problems: Sequence[Diagnostic]) -> list[Diagnostic]:
+    """One E506 for all decisions: the first is spelt out, the others are named."""
+    sizes = [problem for problem in problems if problem.code == "E506"]
+    if len(sizes) < 2:
+        return list(problems)
+    first, *rest = sizes
+    shown = ", ".join([f"`{problem.place}`" for problem in rest[:8]])
+    more = f" and {len(rest) - 8} more" if len(rest) > 8 else ""
+    note = f"the same holds for {shown}{more}"
+    others = [problem for problem in problems if problem.code != "E506"]
+    return [replace(first, notes=(*first.notes, note)), *others]
 
 
 def not_summed(node: Node, where: str) -> Diagnostic:

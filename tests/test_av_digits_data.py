@@ -109,6 +109,8 @@ def test_backbones_fill_a_feature_folder_with_all_taps_and_both_logits(
     assert shapes == {
         **{f"image[{n}]": (4 * 2**n,) for n in (1, 2, 3)},
         **{f"audio[{n}]": (4 * 2**n,) for n in (1, 2, 3, 4, 5)},
+        **{f"image_map[{n}]": (4 * 2**n, 2, 2) for n in (1, 2, 3)},
+        **{f"audio_map[{n}]": (4 * 2**n, 2, 2) for n in (1, 2, 3, 4, 5)},
         "image_logits": (10,),
         "audio_logits": (10,),
     }

@@ -62,6 +62,7 @@ _NAMES: dict[str, Any] = {
     "_kernels": kernels,  # no variable of generated code begins with an underscore
 }
 
+
 def drawn_in(graph: Graph, shapes: Sequence[Sequence[int]]) -> int:
     """How many random bytes the masks of one pass in training take, for inputs of these shapes."""
     sizes: dict[str, int] = {}
