@@ -218,7 +218,8 @@ def _search(section: SearchSection) -> _Search:
     told = section.architecture
     charts = [_progress(section, scored, failed)] if section.trials and told is None else []
     sized = [t for t in scored if t.parameters]
-    if len({t.parameters for t in sized}) > 1:
+    # The scores of epochs are a supernet's: they say nothing of a network's size.
+    if told is None and len({t.parameters for t in sized}) > 1:
         charts.append(_by_size(section, sized))
     charts += [
         line_chart(c.series, Look(c.title, c.x, c.y, log_y=c.log_y), c.marks)

@@ -443,6 +443,7 @@ def test_the_page_tells_how_the_architecture_was_learnt() -> None:
     for d in section.decisions:
         if d.key in section.epochs[0].taken:
             assert f"{d.key} = {d.decision.format(section.epochs[0].taken[d.key])}" in page
+    assert "Score against size" not in page  # the scores are the supernet's
 
 
 def test_other_searches_have_no_such_part() -> None:
