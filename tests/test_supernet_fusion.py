@@ -325,3 +325,11 @@ def test_what_is_compiled_computes_and_draws_the_same(
 
 def _not_compiled(module: torch.nn.Module, **options: object) -> None:
     """The traceable kit is tested as it is: to compile it takes a minute."""
+
+
+def test_a_supernet_that_reads_no_input_trains() -> None:
+    body = 'p = parameter(shape=(1, 4), init="normal")\noutput y = sum(?x of {p, tanh(p)})'
+    supernet = relax(loads(f"fuse 1\nspace s {{ dim N\ninput x: f32[N, 4]\n{body} }}\n").graph)
+    found = lower_supernet(supernet, 0).train().run({"x": torch.ones(2, 4)})
+    assert isinstance(found, torch.Tensor)
+    assert found.shape == (1, 4)

@@ -207,7 +207,9 @@ def lower_supernet(
     `fused`: computed by the passes of `compiler/fusion`, from one vector of weights. `compiled`: by
     `torch.compile` on top.
     """
-    fusion = fused_graph(supernet) if fused else None
+    # Masks are drawn for as many samples as the inputs have, and without inputs there is nothing
+    # to be won.
+    fusion = fused_graph(supernet) if fused and supernet.graph.inputs else None
     prefix, rest = split_prefix(fusion.graph if fusion else supernet.graph)
     if fusion is None:
         return SupernetModule(supernet, lower(prefix), lower(rest, seed), None, compiled)
