@@ -16,6 +16,7 @@ from ..ir.diagnostics import Diagnostic, FusegraphError
 from ..ir.graph import Graph
 from ..ir.reach import WHOLE, Site, Skeleton, skeleton
 from .explore import enumerate_genotypes
+from .requirements import is_measured
 
 MOST_WORK = 3_000_000
 MOST_ENUMERATED = 20_000
@@ -28,7 +29,8 @@ _States = dict[tuple[int, _Known], int]
 class Count:
     """`genotypes` is exact, or with `bound` an upper bound.
 
-    It is a bound where a `require` rules some out of too many to try one by one.
+    It is a bound where a `require` rules some out of too many to try one by one, or where the
+    networks would have to be run for it.
     """
 
     genotypes: int
@@ -40,7 +42,7 @@ def count(space: Graph) -> Count:
     free = _Counter(skeleton(space), space.name).count()
     if not space.requires:
         return Count(free)
-    if free > MOST_ENUMERATED:
+    if free > MOST_ENUMERATED or any(map(is_measured, space.requires)):
         return Count(free, bound=True)
     return Count(sum(1 for _ in enumerate_genotypes(space)))
 

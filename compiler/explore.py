@@ -13,12 +13,46 @@ from ..ir.diagnostics import Diagnostic, FusegraphError
 from ..ir.genotype import Genotype
 from ..ir.graph import Graph
 from ..ir.reach import walk
-from .requirements import nearest_miss, satisfied
+from .requirements import (
+    nearest_miss,
+    satisfied,
+    satisfied_measured,
+    satisfied_unmeasured,
+)
 
 TRIES = 2_000
 """How often a draw that violates a `require` is drawn again before that is given up."""
 _TRIES_EACH = 100
 """How often a mutation of that many decisions is tried before one more is changed with them."""
+MOST_RUN = 200
+"""How many draws have their networks run, where `require` asks for that, before it is given up."""
+
+
+class _Draws:
+    """Whether draws satisfy the `require` of a space, and when to give up.
+
+    Draws whose networks have to be run for that are dear, so they are fewer.
+    """
+
+    def __init__(self, space: Graph) -> None:
+        self._space = space
+        self.failed: list[dict[str, Setting]] = []
+        self.run: list[dict[str, Setting]] = []
+
+    @property
+    def used_up(self) -> bool:
+        """Whether no more networks are run."""
+        return len(self.run) >= MOST_RUN
+
+    def satisfy(self, settings: dict[str, Setting]) -> bool:
+        """Whether this draw does."""
+        if not satisfied_unmeasured(self._space, settings):
+            self.failed.append(settings)
+            return False
+        if satisfied_measured(self._space, settings):
+            return True
+        self.run.append(settings)
+        return False
 
 
 def sample(space: Graph, rng: Random) -> Genotype:
@@ -26,17 +60,24 @@ def sample(space: Graph, rng: Random) -> Genotype:
 
     Raises FusegraphError (E503) where no draw satisfies the space's `require`.
     """
-    seen: list[dict[str, Setting]] = []
+    draws = _Draws(space)
     for _ in range(TRIES):
         settings = walk(space, lambda decision: decision.sample(rng))
-        if satisfied(space, settings):
+        if draws.satisfy(settings):
             return Genotype.of(space.digest, settings)
-        seen.append(settings)
+        if draws.used_up:
+            break
+    many = len(draws.failed) + len(draws.run)
+    run = (f"{len(draws.run)} of their networks were run",) if draws.run else ()
     raise FusegraphError(
         Diagnostic(
             code="E503",
             message=f"no genotype of `{space.name}` was found that satisfies its `require`",
-            notes=(f"{TRIES} genotypes were drawn", *nearest_miss(space, seen)),
+            notes=(
+                f"{many} genotypes were drawn",
+                *run,
+                *nearest_miss(space, [*draws.failed, *draws.run], draws.run),
+            ),
             help="widen the range to a value that can be reached, or open more decisions",
         )
     )
@@ -50,13 +91,16 @@ def mutate(space: Graph, genotype: Genotype, rng: Random) -> Genotype:
     """
     keys = [key for key, _ in genotype.items if space.decisions[key].count() > 1]
     before = genotype.settings
+    draws = _Draws(space)
     for attempt in range(TRIES if keys else 0):
         new = dict(before)
         for key in _drawn(keys, 1 + attempt // _TRIES_EACH, rng):
             new[key] = space.decisions[key].mutate(before[key], rng)
         settings = walk(space, _given(new, lambda decision: decision.sample(rng)))
-        if satisfied(space, settings):
+        if draws.satisfy(settings):
             return Genotype.of(space.digest, settings)
+        if draws.used_up:
+            break
     return genotype
 
 
@@ -81,10 +125,13 @@ def cross(space: Graph, first: Genotype, second: Genotype, rng: Random) -> Genot
             return one[key] if key in one else two[key]
         return decision.sample(rng)
 
+    draws = _Draws(space)
     for _ in range(TRIES):
         settings = walk(space, inherited)
-        if satisfied(space, settings):
+        if draws.satisfy(settings):
             return Genotype.of(space.digest, settings)
+        if draws.used_up:
+            break
     return first if rng.random() < 0.5 else second
 
 

@@ -11,11 +11,15 @@ from weakref import WeakValueDictionary
 from .decisions import Decision
 from .dims import Expr, Static, decisions_in, text_of
 from .node import Node, everything, topological
-from .ops import CHOICE, INPUT, MAYBE
+from .ops import CHOICE, INPUT, LEVELS, MAYBE
 from .sizes import sizes_named, with_tellers
 
-MEASURES = ("parameters", "macs", "flops", "activation_bytes")
-"""What a `require` may speak of besides sizes, all of one sample."""
+COUNTED = ("parameters", "macs", "flops", "activation_bytes")
+"""Measures that the graph alone tells, all of one sample."""
+MEASURED = ("latency",)
+"""Measures that only a run of the network tells: milliseconds for one batch."""
+MEASURES = COUNTED + MEASURED
+"""What a `require` may speak of besides sizes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,9 @@ class Graph:
         for node in everything(self.roots):
             if node.op is CHOICE or node.op is MAYBE:
                 found.setdefault(node.decision.key, node.decision)
+            elif node.op is LEVELS:
+                for decision in (node.decision, *node["outer"].decisions):
+                    found.setdefault(decision.key, decision)
             elif not node.settled:
                 for value in _leaves(node.attrs):
                     found.update({k: d for k, d in decisions_in(value).items() if k not in found})

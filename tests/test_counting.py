@@ -12,7 +12,7 @@ from fusegraph.compiler.explore import enumerate_genotypes, sample
 from fusegraph.compiler.specialise import specialise
 from fusegraph.ir.diagnostics import FusegraphError
 from fusegraph.ir.dsl import load, loads
-from fusegraph.ir.graph import MEASURES
+from fusegraph.ir.graph import COUNTED
 from fusegraph.ir.settling import bind
 from repository import ROOT
 
@@ -132,7 +132,7 @@ def test_a_requirement_on_parameters_is_that_of_the_network() -> None:
     assert _exactly(body) == 2  # 5 * w parameters: w = 2 and w = 3
 
 
-@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("measure", COUNTED)
 def test_each_measure_can_be_required(measure: str) -> None:
     body = """
   input m: f32[N, 2, 5]

@@ -14,6 +14,7 @@ from .composites import evaluate_type
 from .context import MOST_STATEMENTS, Elaboration, Problem, Silent, problem
 from .expressions import Place, bounds, evaluate, spread
 from .kinds import kind_of, static_of, tensor_of, whole_of
+from .levels import run_levels
 from .values import POISON, CellDef, Family, OpRef, Scope
 
 
@@ -73,7 +74,7 @@ def run_space_body(world: Elaboration, written: s.SpaceTree, scope: Scope) -> No
 def _declare_families(statements: tuple[s.Statement, ...], scope: Scope) -> None:
     """Names with an index are known from the start, so that `c[<1]` is empty and not unknown."""
     for statement in statements:
-        if isinstance(statement, (s.Let, s.Share, s.CellTree)):
+        if isinstance(statement, (s.Let, s.Share, s.CellTree, s.LevelsTree)):
             scope.later.setdefault(statement.name.id, statement.name.span)
         elif isinstance(statement, s.Dim):
             for name in statement.names:
@@ -97,6 +98,8 @@ def _spoil(statement: s.Statement, scope: Scope) -> None:
     elif isinstance(statement, s.Dim):
         for name in statement.names:
             scope.values.setdefault(name.id, POISON)
+    elif isinstance(statement, s.LevelsTree):
+        scope.values[statement.name.id] = POISON
     elif isinstance(statement, (s.Let, s.Share, s.CellTree)):
         scope.values.setdefault(statement.name.id, POISON)
     elif isinstance(statement, (s.Assign, s.Input)):
@@ -128,6 +131,8 @@ def _run_one(world: Elaboration, statement: s.Statement, scope: Scope) -> None:
             _define(scope, statement.name, CellDef(statement, scope))
         case s.Require():
             _require(world, statement, scope)
+        case s.LevelsTree():
+            run_levels(world, statement, scope)
         case s.Return():
             raise problem(
                 "E212", "only a cell returns", statement, help="write `output name = …` in a space"
@@ -361,6 +366,11 @@ def _least(value: Static) -> Number | None:
     return sum(factor for _, factor in value.terms)
 
 
+def _measured(value: Static) -> bool:
+    """Whether a measure is in it: that may be nought, or a part of one."""
+    return not symbols_in(value).isdisjoint(MEASURES)
+
+
 def _holds(requirement: Requirement) -> bool:
     """Whether it holds already, whatever is decided."""
     left, right = requirement.left, requirement.right
@@ -369,7 +379,7 @@ def _holds(requirement: Requirement) -> bool:
             return requirement.relation in ("==", "<=", ">=")
         if requirement.relation in ("<", "<="):
             left, right = right, left
-        least = _least(left - right)
+        least = None if _measured(left) or _measured(right) else _least(left - right)
         at_least = requirement.relation in ("<=", ">=")
         sided = requirement.relation not in ("==", "!=")
         return sided and least is not None and (least > 0 or (at_least and least == 0))
