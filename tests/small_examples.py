@@ -23,6 +23,19 @@ CONSTANTS: Mapping[str, Mapping[str, str]] = {
     "assemblenet/table4.fuse": {
         "frames": "3", "side": "36", "width": "4", "modules": "(2, 3, 1, 2)", "classes": "5",
     },
+    **{
+        f"assemblenet/{name}.fuse": {
+            "frames": "3", "side": "36", "width": "4", "modules": "(2, 3, 1, 2)", "classes": "5",
+        }
+        for name in (
+            "two_stream_late", "two_stream_level_4", "two_stream_fully", "four_stream_fully",
+            "flow_to_rgb",
+        )
+    },
+    "assemblenet/release.fuse": {
+        "frames": "3", "side": "36", "stem": "2", "widths": "(2, 4, 8, 16)",
+        "spatial": "(4, 6, 8, 10)", "modules": "(2, 3, 1, 2)", "classes": "5",
+    },
     "elastic/autoformer_t.fuse": {
         "side": "48", "embed": "12", "heads": "(1, 2)", "ratios": "(3.5, 2)", "classes": "5",
     },
