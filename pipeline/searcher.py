@@ -25,9 +25,9 @@ def searcher_of(task: Task, searched: Program, trained: Program) -> Searcher | G
     """The searcher that the task names, for its space and within its budget.
 
     Raises FusegraphError: E410 where what is found could not be trained, E801-E804, E810 where MFAS
-    is to score by a loss, E812 for a budget that is too small for the searcher, E813 where nothing
-    is open; at the key of the task file that is wrong. And E506, E507 where a space cannot be
-    relaxed.
+    is to score by what may be above 1 or below 0, E812 for a budget that is too small for the
+    searcher, E813 where nothing is open; at the key of the task file that is wrong. And E506, E507
+    where a space cannot be relaxed.
     """
     try:
         _expect_to_carry_over(task, searched, trained)
@@ -53,10 +53,11 @@ def _key_of(found: Diagnostic) -> str:
 
 def _searcher_of(task: Task, searched: Program) -> Searcher | GradientSearcher:
     section = task.settings.search
-    if section.searcher == "mfas" and section.train.metric == "loss":
+    if section.searcher == "mfas" and section.train.metric in ("loss", "top_1_and_k"):
         raise problem(
             "E810",
-            "MFAS's surrogate predicts scores between 0 and 1, and a loss is no such score",
+            f"MFAS's surrogate predicts scores between 0 and 1, and `{section.train.metric}` is no "
+            "such score",
             task.file,
             help="score candidates by an accuracy or an F1 measure, or take the searcher `random`",
         )

@@ -15,12 +15,14 @@ from __future__ import annotations
 import time
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ..ir.graph import Graph
 from .protocol import (
     Array,
     Evaluator,
     Event,
+    Inherited,
     OnEvent,
     Proposal,
     Round,
@@ -36,7 +38,7 @@ from .protocol import (
 )
 from .randomness import derive
 from .recording import Recorder, reason_of_failure
-from .sharing import InheritedWeights, WeightBank, shared_modules
+from .sharing import InheritedWeights, ParentWeights, WeightBank, shared_modules
 from .store import TrialStore
 from .waves import at_most, earliest_waves
 
@@ -149,7 +151,7 @@ class _Run:
         results: dict[int, TrialResult] = {}
         trained: list[tuple[Proposal, Mapping[str, Array]]] = []
         for wave in self._waves(asked):
-            found = recorder.wave(wave, [self.bank.view(proposal) for proposal in wave])
+            found = recorder.wave(wave, [self._inherited(proposal) for proposal in wave])
             results |= {result.trial: result for result, _ in found}
             trained += zip(wave, [weights for _, weights in found], strict=True)
             if not asked.synchronous:
@@ -157,6 +159,14 @@ class _Run:
         self._share(trained)
         for event in self.searcher.tell([results[p.trial] for p in asked.proposals]):
             self.on_event(event)
+
+    def _inherited(self, proposal: Proposal) -> Inherited:
+        """What the proposal starts from. A parent's weights are read when they are asked for."""
+        parent = proposal.parent
+        if parent is None:
+            return self.bank.view(proposal)
+        read = partial(self.store.weights_of, "search", parent.trial)
+        return ParentWeights(read, parent.renamed)
 
     def _share(self, trained: list[tuple[Proposal, Mapping[str, Array]]]) -> None:
         """Let others inherit what these ended with."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
@@ -21,16 +21,30 @@ def _mfas() -> type[Any]:
     return MfasOptions
 
 
+def _evolution() -> type[Any]:
+    from .evolution.options import EvolutionOptions
+
+    return EvolutionOptions
+
+
 def _bm_nas() -> type[Any]:
     from .bm_nas.options import BmNasOptions
 
     return BmNasOptions
 
 
+def _parsec() -> type[Any]:
+    from .parsec.options import ParsecOptions
+
+    return ParsecOptions
+
+
 OPTIONS: Mapping[str, Callable[[], type[Any]]] = {
     "random": _random,
     "mfas": _mfas,
+    "evolution": _evolution,
     "bm_nas": _bm_nas,
+    "parsec": _parsec,
 }
 """The options' class of each searcher; a function, since some need torch."""
 
@@ -74,6 +88,8 @@ def _values(hint: Any) -> str:
         return ", ".join(f'`"{value}"`' for value in get_args(hint))
     if get_origin(hint) is tuple:
         return f"list of {_values(get_args(hint)[0])}"
+    if is_dataclass(hint):
+        return "table of " + ", ".join(f"`{field.name}`" for field in fields(hint))
     return {int: "integer", float: "number", str: "text", bool: "`true`, `false`"}[hint]
 
 

@@ -6,7 +6,8 @@ A *searcher* is made from a space, its options and a seed, and then lives throug
    decisions or raises one FusegraphError (E8xx) that says which it can't, and why.
 2. Asked. `ask()` gives the next *round*: proposals that don't depend on one another's scores. Each
    has a trial number (0, 1, 2 … through the whole search), a genotype, a seed for whatever is
-   random in its training, and the layers whose weights it shares with earlier trials.
+   random in its training, and the layers whose weights it shares with earlier trials, or the one
+   trial that it starts from as a child.
 3. Trained. The driver evaluates the proposals one after the other, in their order, or in *waves*
    side by side, which comes to the same (see `waves`), and records each. A candidate that cannot
    be trained is a result as well, with the reason of its failure.
@@ -70,14 +71,28 @@ class SharedLayer:
 
 
 @dataclass(frozen=True, slots=True)
+class Parent:
+    """An earlier trial of the search whose weights a proposal starts from, by their names.
+
+    `renamed` has keys of the proposal's network, such as a node's, that stand for others in the
+    parent's: what lies under the one starts from what lay under the first of the others where it
+    fits, and from nothing where there is none.
+    """
+
+    trial: int
+    renamed: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Proposal:
-    """A candidate to train: one trial of a search."""
+    """A candidate to train: one trial of a search. Its `parent`, if any, is of an earlier round."""
 
     trial: int
     round: int
     genotype: Genotype
     seed: int
     shares: tuple[SharedLayer, ...] = ()
+    parent: Parent | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +116,7 @@ class TrialResult:
     score: float | None
     failure: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict[str, float])
+    learned: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +130,16 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What an evaluator found: a score, further figures, and the trained weights by name."""
+    """What an evaluator found: a score, further figures, and the trained weights by name.
+
+    `learned` is what the training says about the genotype itself, for searchers that go by it: how
+    strong each connection of a levelled graph became, from 0 to 1, as `v[1][2] <- v[0][1]`.
+    """
 
     score: float
     metrics: Mapping[str, float] = field(default_factory=dict[str, float])
     weights: Mapping[str, Array] = field(default_factory=dict[str, Array])
+    learned: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 class Inherited(Protocol):
@@ -206,6 +227,15 @@ class Searcher(AnySearcher, Protocol):
 
     def tell(self, results: Sequence[TrialResult]) -> tuple[Event, ...]:
         """Take the results of the round that was asked for last."""
+        ...
+
+
+@runtime_checkable
+class Finishing(Protocol):
+    """A searcher that changes what it found before that is trained to completion."""
+
+    def finished(self, found: Scored) -> Genotype:
+        """What is trained in place of a genotype that the search found."""
         ...
 
 
@@ -299,6 +329,21 @@ class SurrogateFitted:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolChanged:
+    """The candidates of a round have joined the pool of an evolution, and the worst have left.
+
+    `size` counts those that have a score; `three_best` is the mean score of the best three of them
+    (of all where they are fewer), `worst` the lowest. Told only where one has a score.
+    """
+
+    round: int
+    size: int
+    best: float
+    three_best: float
+    worst: float
+
+
+@dataclass(frozen=True, slots=True)
 class ArchitectureEpoch:
     """A gradient-based search has done an epoch over its supernet, and derived a genotype.
 
@@ -308,11 +353,17 @@ class ArchitectureEpoch:
     labels, rounded to 6 digits; `entropies` how open each decision still is, from 0 (settled) to 1
     (all the same). `valid_score` is the supernet's metric on the validation split, the higher the
     better; `violated` are the space's `require` lines that the genotype fails, and a genotype that
-    fails one is never the best. `best`: no earlier epoch scored as high with a genotype that may be
-    chosen. Losses are means over the epoch's batches; `arch_loss` is None in an epoch in which only
-    the weights learned, whose genotype may not be chosen either. `learning_rate` is that of the
-    epoch's last weight step. `restored`: it was read from the run folder, where a search was
-    resumed; so an epoch may be told of more than once, always with the same content.
+    fails one is never the best. `best`: if the search ended now, this genotype would be its first:
+    for most searchers, no earlier one that may be chosen scored as high. Losses are means over the
+    epoch's batches; `arch_loss` is None in an epoch in which only the weights learned, whose
+    genotype may not be chosen either. `learning_rate` is that of the epoch's last weight step.
+
+    Where a searcher looks at what networks cost, `measure` says what of them, `target` is the range
+    that it shall lie in (empty: any), `expected_cost` the mean over the networks that the epoch
+    drew, and `cost` that of the genotype; all for one sample.
+
+    `restored`: it was read from the run folder, where a search was resumed; so an epoch may be told
+    of more than once, always with the same content.
     """
 
     epoch: int
@@ -329,6 +380,10 @@ class ArchitectureEpoch:
     best: bool
     violated: tuple[str, ...]
     seconds: float = field(compare=False)
+    measure: str = ""
+    target: tuple[float, ...] = ()
+    expected_cost: float | None = None
+    cost: float | None = None
     restored: bool = field(default=False, compare=False)
 
 
@@ -356,6 +411,7 @@ Event = (
     | TrialFinished
     | TrialFailed
     | SurrogateFitted
+    | PoolChanged
     | ArchitectureEpoch
     | SearchInterrupted
     | SearchFinished

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, product
+from functools import partial
+from itertools import product
 from random import Random
 from typing import Any
 
@@ -24,10 +25,7 @@ from .progression import Progression, progression_of
 from .protocol import Event, Proposal, Round, TrialResult
 from .randomness import generator
 from .rounds import RoundSearcher
-
-TRIES = 200
-"""Draws in a row that were all seen before, after which the rest of the space is listed."""
-MOST_LISTED = 100_000
+from .unseen import unseen
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +124,7 @@ class RandomSearch(RoundSearcher):
     def _unseen(self, depth: int) -> Genotype | None:
         """A genotype of this depth that was not drawn before; None if there is none left."""
         rng = generator(self._seed, "draw", self._slot)
-        for _ in range(TRIES):
-            genotype = self._any(depth, rng)
-            if genotype is not None and genotype.digest not in self._seen:
-                return genotype
-        unseen = [g for g in islice(self._list(depth), MOST_LISTED) if g.digest not in self._seen]
-        return unseen[rng.randrange(len(unseen))] if unseen else None
+        return unseen(self._seen, partial(self._any, depth, rng), lambda: self._list(depth), rng)
 
     def _any(self, depth: int, rng: Random) -> Genotype | None:
         progression = self._progression

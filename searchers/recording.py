@@ -90,10 +90,18 @@ class Recorder:
             self._store.fail(stage, trial, reason, seconds=seconds)
             self._on_event(TrialFailed(proposal, stage, reason, seconds, replayed=False))
             return TrialResult(trial, None, reason), {}
-        score, metrics, weights = outcome.score, outcome.metrics, outcome.weights
-        self._store.complete(stage, trial, score, seconds=seconds, metrics=metrics, weights=weights)
+        score, metrics, learned = outcome.score, outcome.metrics, outcome.learned
+        self._store.complete(
+            stage,
+            trial,
+            score,
+            seconds=seconds,
+            metrics=metrics,
+            weights=outcome.weights,
+            learned=learned,
+        )
         self._on_event(TrialFinished(proposal, stage, score, metrics, seconds, replayed=False))
-        return TrialResult(trial, score, metrics=metrics), weights
+        return TrialResult(trial, score, metrics=metrics, learned=learned), outcome.weights
 
     def _replayed(
         self, record: TrialRecord, proposal: Proposal
@@ -108,7 +116,8 @@ class Recorder:
         self._on_event(
             TrialFinished(proposal, stage, score, record.metrics, seconds, replayed=True)
         )
-        return TrialResult(proposal.trial, score, metrics=record.metrics), weights
+        result = TrialResult(proposal.trial, score, metrics=record.metrics, learned=record.learned)
+        return result, weights
 
 
 def _outcomes(

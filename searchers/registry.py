@@ -57,6 +57,36 @@ def _bm_nas_within_budget(
     return within_budget(space, options, budget)
 
 
+def _parsec(space: Graph, options: Mapping[str, Any], seed: int) -> GradientSearcher:
+    from .parsec.options import ParsecOptions
+    from .parsec.search import ParsecSearch
+
+    return ParsecSearch(space, read_options(ParsecOptions, options, "parsec"), seed)
+
+
+def _parsec_within_budget(
+    space: Graph, options: Mapping[str, Any], budget: int
+) -> Mapping[str, Any]:
+    from .parsec.options import within_budget
+
+    return within_budget(space, options, budget)
+
+
+def _evolution(space: Graph, options: Mapping[str, Any], seed: int) -> Searcher:
+    from .evolution.options import EvolutionOptions
+    from .evolution.search import EvolutionSearch
+
+    return EvolutionSearch(space, read_options(EvolutionOptions, options, "evolution"), seed)
+
+
+def _evolution_within_budget(
+    space: Graph, options: Mapping[str, Any], budget: int
+) -> Mapping[str, Any]:
+    from .evolution.options import within_budget
+
+    return within_budget(space, options, budget)
+
+
 def _random(space: Graph, options: Mapping[str, Any], seed: int) -> Searcher:
     return RandomSearch(space, read_options(RandomOptions, options, "random"), seed)
 
@@ -64,7 +94,9 @@ def _random(space: Graph, options: Mapping[str, Any], seed: int) -> Searcher:
 SEARCHERS: Mapping[str, Registered] = {
     "random": Registered(_random, random_within_budget),
     "mfas": Registered(_mfas, _mfas_within_budget),
+    "evolution": Registered(_evolution, _evolution_within_budget),
     "bm_nas": Registered(_bm_nas, _bm_nas_within_budget, "epoch"),
+    "parsec": Registered(_parsec, _parsec_within_budget, "epoch"),
 }
 
 
@@ -75,7 +107,7 @@ def trial_of(name: str) -> str:
 
 @overload
 def make_searcher(
-    name: Literal["random", "mfas"],
+    name: Literal["random", "mfas", "evolution"],
     space: Graph,
     options: Mapping[str, Any] | None = None,
     seed: int = 0,
@@ -86,7 +118,7 @@ def make_searcher(
 
 @overload
 def make_searcher(
-    name: Literal["bm_nas"],
+    name: Literal["bm_nas", "parsec"],
     space: Graph,
     options: Mapping[str, Any] | None = None,
     seed: int = 0,

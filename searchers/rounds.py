@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from ..ir.genotype import Genotype
 from ..ir.graph import Graph
 from .history import History
-from .protocol import Event, Proposal, Round, Scored, SharedLayer, TrialResult
+from .protocol import Event, Parent, Proposal, Round, Scored, SharedLayer, TrialResult
 from .randomness import derive
 
 if TYPE_CHECKING:
@@ -89,11 +90,17 @@ class RoundSearcher(ABC):
         note: str,
         *,
         synchronous: bool = False,
+        parents: Iterable[Parent | None] = repeat(None),
     ) -> Round:
-        """A round of these genotypes with what each shares, as the trials that come next."""
+        """A round of these genotypes with what each shares, or the parent whose weights it starts
+        from, as the trials that come next.
+        """
+        first = self._history.trials
         proposals = [
-            Proposal(trial, number, genotype, derive(self._seed, "trial", trial), shares)
-            for trial, (genotype, shares) in enumerate(candidates, start=self._history.trials)
+            Proposal(trial, number, genotype, derive(self._seed, "trial", trial), shares, parent)
+            for trial, ((genotype, shares), parent) in enumerate(
+                zip(candidates, parents, strict=False), first
+            )
         ]
         return Round(number, tuple(proposals), note, synchronous)
 

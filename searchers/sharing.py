@@ -7,12 +7,14 @@ matrices of the same layer. What is shared is a whole module (a matrix with its 
 of the release where a searcher gives `SharedLayer.variant`.
 
 The bank is rebuilt on resuming by recording the stored weights of all trials in their order.
+
+A child of an evolution starts from the weights of one trial instead, `ParentWeights`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..backends.names import state_name
@@ -58,6 +60,48 @@ class InheritedWeights:
             known = self.modules.get(key, {})
             found |= {name: known[leaf] for leaf, name in names.items() if leaf in known}
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class ParentWeights:
+    """The weights of one trial, by name; `renamed` as in `Parent`.
+
+    A module (a convolution, a batch norm) is inherited whole, where all of its shapes agree, or not
+    at all.
+    """
+
+    read: Callable[[], Mapping[str, Array]]
+    renamed: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    def matching(self, shapes: Mapping[str, Sequence[int]]) -> dict[str, Array]:
+        """Those of the named weights whose module the trial has with exactly these shapes."""
+        weights = self.read()
+        paths = sorted(
+            [(state_name(key), [*map(state_name, others)]) for key, others in self.renamed],
+            key=lambda pair: -len(pair[0]),
+        )
+        modules: dict[str, list[str]] = {}
+        for name in shapes:
+            modules.setdefault(name.rpartition(".")[0], []).append(name)
+        found: dict[str, Array] = {}
+        for module, names in modules.items():
+            for other in _in_parent(module, paths):
+                theirs = {name: other + name[len(module) :] for name in names}
+                if all(
+                    there in weights and tuple(shapes[name]) == weights[there].shape
+                    for name, there in theirs.items()
+                ):
+                    found |= {name: weights[there] for name, there in theirs.items()}
+                    break
+        return found
+
+
+def _in_parent(module: str, paths: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
+    """What a module may be called in the parent; `paths` has the longest first."""
+    for path, others in paths:
+        if module == path or module.startswith(path + "."):
+            return [other + module[len(path) :] for other in others]
+    return [module]
 
 
 def shared_modules(

@@ -54,6 +54,7 @@ class TrialRecord:
     score: float | None
     reason: str
     metrics: Mapping[str, float]
+    learned: Mapping[str, float]
     seconds: float
     started: str
     finished: str
@@ -185,6 +186,7 @@ class TrialStore:
         seconds: float,
         metrics: Mapping[str, float] | None = None,
         weights: Mapping[str, Array] | None = None,
+        learned: Mapping[str, float] | None = None,
     ) -> None:
         """Record the score of a claimed trial, and before that its weights (S2)."""
         identifier = self._claimed(stage, trial)
@@ -192,6 +194,7 @@ class TrialStore:
             write_weights(self.weights_path(stage, trial), weights)
         result = {
             "metrics": {name: float(value) for name, value in (metrics or {}).items()},
+            "learned": {name: float(value) for name, value in (learned or {}).items()},
             "seconds": seconds,
             "finished": _now(),
             "weights": bool(weights),
@@ -219,6 +222,14 @@ class TrialStore:
         if not record.has_weights:
             return {}
         return read_weights(self.weights_path(record.stage, record.trial))
+
+    def weights_of(self, stage: Stage, trial: int) -> dict[str, Array]:
+        """The weights of the trial of this number; none where it is not there, or left none.
+
+        Raises FusegraphError E809 where the file is gone or damaged.
+        """
+        known = self._find(stage, trial)
+        return {} if known is None else self.weights(known[1])
 
     @contextmanager
     def gathered(self) -> Iterator[None]:
@@ -267,6 +278,7 @@ class TrialStore:
 @dataclass(frozen=True, slots=True)
 class _Result:
     metrics: Mapping[str, float] = field(default_factory=dict[str, float])
+    learned: Mapping[str, float] = field(default_factory=dict[str, float])
     seconds: float = 0.0
     finished: str = ""
     weights: bool = False
@@ -287,6 +299,7 @@ def _record(frozen: FrozenTrial) -> TrialRecord:
         score=frozen.values[0] if frozen.values else None,
         reason=result.reason,
         metrics=result.metrics,
+        learned=result.learned,
         seconds=result.seconds,
         started=attributes["started"],
         finished=result.finished,

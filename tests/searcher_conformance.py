@@ -124,10 +124,12 @@ class CheapEvaluator:
         return Evaluation(score, {"total": total}, weights)
 
     def weight_shapes(self, proposal: Proposal) -> dict[str, tuple[int, int]]:
-        """Shared layers are two or three wide, so that some proposals have one in common."""
+        """Shared layers are two or three wide, so that some proposals have one in common; so is
+        what children start from.
+        """
         return {
-            f"{layer.path}.linear.weight": (2, 2 + (unit(layer.path, proposal.trial) < 0.5))
-            for layer in proposal.shares
+            f"{path}.linear.weight": (2, 2 + (unit(path, proposal.trial) < 0.5))
+            for path in ("body", *[layer.path for layer in proposal.shares])
         }
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import pytest
+
 from fusegraph.searchers.registry import SEARCHERS
-from gradient_conformance import GradientConformance
+from gradient_conformance import GradientConformance, drive
 from searcher_conformance import FLAT, LIMITED, PROGRESSIVE, SearcherConformance
 
 SMALL_SURROGATE = {"surrogate_hidden": 6, "surrogate_epochs": 3}
@@ -60,6 +62,26 @@ class TestMfasInheritingRoundByRound(SearcherConformance):
     exhaustive: ClassVar = {"candidates": 10_000, "iterations": 1, **SMALL_SURROGATE}
 
 
+class TestEvolution(SearcherConformance):
+    name = "evolution"
+    options: ClassVar = {"population": 5, "tournament": 3, "rounds": 9}
+    exhaustive: ClassVar = {"population": 5000, "rounds": 0}
+    spaces = (LIMITED, FLAT)
+
+
+class TestEvolutionInheritingInRounds(SearcherConformance):
+    name = "evolution"
+    options: ClassVar = {
+        "population": 4,
+        "tournament": 2,
+        "rounds": 4,
+        "children": 3,
+        "crossover": 0.5,
+        "inheritance": "parent",
+    }
+    exhaustive: ClassVar = {"population": 5000, "rounds": 0}
+
+
 class TestBmNas(GradientConformance):
     name = "bm_nas"
     options: ClassVar = {"epochs": 3, "arch_learning_rate": 0.03}
@@ -70,6 +92,43 @@ class TestDarts(GradientConformance):
     options: ClassVar = {"epochs": 2, "policies": "darts", "derive": "argmax", "alternate": "epoch"}
 
 
+class OfTheLastEpoch(GradientConformance):
+    """The search ends with the genotype of the last epoch in which its architecture learned."""
+
+    @pytest.mark.parametrize("seed", [0, 1])
+    def test_best_is_best_and_honours_what_the_space_requires(self, text: str, seed: int) -> None:
+        searcher = self.make(text, seed)
+        assert searcher.best(3) == []
+        epochs = drive(searcher)
+        learnt = [e for e in epochs if e.event.arch_loss is not None and not e.event.violated]
+        assert [e.event.best for e in epochs] == [e in learnt for e in epochs]
+        [best] = searcher.best(3)
+        last = learnt[-1]
+        assert (best.genotype, best.score) == (last.genotype, last.event.valid_score)
+        assert best.trial == last.event.epoch - 1
+
+
+class TestParsec(OfTheLastEpoch):
+    name = "parsec"
+    options: ClassVar = {"epochs": 4, "samples": 3, "arch_learning_rate": 0.1}
+
+
+class TestParsecInPhasesAtAPrice(OfTheLastEpoch):
+    name = "parsec"
+    options: ClassVar = {
+        "samples": 4,
+        "warmup": 0.5,
+        "likelihood": "mean",
+        "beta": 0.5,
+        "measure": "parameters",
+        "target": (20, 40),
+        "phases": [
+            {"decisions": ["logits.*"], "epochs": 2, "arch_learning_rate": 0.3},
+            {"decisions": ["*.*"], "epochs": 2, "learning_rate": 0.02},
+        ],
+    }
+
+
 def test_every_searcher_is_in_the_suite() -> None:
     suites = (
         TestRandom,
@@ -77,7 +136,9 @@ def test_every_searcher_is_in_the_suite() -> None:
         TestMfas,
         TestMfasInTheReleasesOrder,
         TestMfasInheritingRoundByRound,
+        TestEvolution,
+        TestEvolutionInheritingInRounds,
     )
-    by_gradients = {suite.name for suite in (TestBmNas, TestDarts)}
+    by_gradients = {suite.name for suite in (TestBmNas, TestDarts, TestParsec)}
     assert {suite.name for suite in suites} | by_gradients == set(SEARCHERS)
     assert PROGRESSIVE in TestMfas.spaces

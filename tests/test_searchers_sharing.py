@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fusegraph.ir.genotype import Genotype
 from fusegraph.searchers.protocol import Proposal, SharedLayer
-from fusegraph.searchers.sharing import InheritedWeights, WeightBank
+from fusegraph.searchers.sharing import InheritedWeights, ParentWeights, WeightBank
 
 
 def proposal(*layers: str, variant: str = "") -> Proposal:
@@ -90,3 +90,48 @@ def test_a_view_does_not_change_while_its_candidate_trains() -> None:
 
 def test_without_a_bank_nothing_is_inherited() -> None:
     assert InheritedWeights().matching(shapes(8)) == {}
+
+
+def parent(
+    weights: dict[str, NDArray[np.float32]], *renamed: tuple[str, tuple[str, ...]]
+) -> ParentWeights:
+    return ParentWeights(lambda: weights, renamed)
+
+
+def test_a_child_starts_from_its_parents_weights_of_the_same_name_and_shapes() -> None:
+    weights = layer(8, 1.0) | layer(8, 2.0, "h.2.linear")
+    found = parent(weights).matching(shapes(8) | shapes(9, "h.2.linear") | shapes(8, "h.3.linear"))
+    assert {name: float(array.flat[0]) for name, array in found.items()} == {
+        "h.1.linear.weight": 1.0,
+        "h.1.linear.bias": 1.0,
+    }
+
+
+def test_a_module_is_inherited_whole_or_not_at_all() -> None:
+    weights = layer(8, 1.0)
+    assert parent(weights).matching(shapes(9)) == {}
+    assert parent(weights).matching({**shapes(8), "h.1.linear.more": (1,)}) == {}
+
+
+def test_nodes_start_from_the_first_fitting_of_those_that_they_continue() -> None:
+    weights = layer(8, 1.0, "v.1.1.linear") | layer(9, 2.0, "v.1.2.linear")
+    renamed = (
+        ("v[1][1]", ("v[1][2]", "v[1][1]")),
+        ("v[1][2]", ()),
+        ("v[1][2].half", ("v[1][1]",)),
+    )
+    wanted = shapes(8, "v.1.1.linear") | shapes(9, "v.1.2.linear")
+    wanted |= shapes(8, "v.1.2.half_.linear")
+    found = parent(weights, *renamed).matching(wanted)
+    assert {name: float(array.flat[0]) for name, array in found.items()} == {
+        "v.1.1.linear.weight": 1.0,
+        "v.1.1.linear.bias": 1.0,
+        "v.1.2.half_.linear.weight": 1.0,
+        "v.1.2.half_.linear.bias": 1.0,
+    }
+
+
+def test_a_node_renamed_is_told_from_one_whose_number_begins_alike() -> None:
+    weights = layer(8, 1.0, "v.1.10.linear")
+    found = parent(weights, ("v[1][1]", ())).matching(shapes(8, "v.1.10.linear"))
+    assert len(found) == 2

@@ -133,9 +133,17 @@ def test_top_k_accuracy_equals_scikit_learn() -> None:
         assert got == pytest.approx(expected)
 
 
-def test_top_k_of_multi_label_data_is_refused() -> None:
+def test_top_1_and_k_is_the_sum_of_both() -> None:
+    logits = torch.tensor([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0], [3.0, 2.0, 1.0], [1.0, 2.0, 3.0]])
+    labels = torch.tensor([0, 1, 2, 2])
+    score = metrics.score_function("top_1_and_k", "single", top_k=2)
+    assert score(logits, labels) == pytest.approx(2 / 4 + 3 / 4)
+
+
+@pytest.mark.parametrize("metric", ["top_k", "top_1_and_k"])
+def test_top_k_of_multi_label_data_is_refused(metric: Literal["top_k", "top_1_and_k"]) -> None:
     with pytest.raises(FusegraphError, match="E706"):
-        metrics.score_function("top_k", "multi")
+        metrics.score_function(metric, "multi")
 
 
 # schedules

@@ -1,4 +1,4 @@
-"""Scores of logits against labels; higher is better, 1 is perfect.
+"""Scores of logits against labels; higher is better, 1 is perfect (2 for top-1 and top-k added).
 
 Accuracy and top-k are exact counts and cost microseconds, for the inner loop of a search. The F1
 scores are torchmetrics', imported when first asked for, since that import takes seconds.
@@ -46,14 +46,19 @@ def f1(logits: Tensor, labels: Tensor, kind: Kind, average: Literal["weighted", 
 
 
 def score_function(
-    metric: Literal["accuracy", "top_k", "weighted_f1", "macro_f1"], kind: Kind, *, top_k: int = 5
+    metric: Literal["accuracy", "top_k", "top_1_and_k", "weighted_f1", "macro_f1"],
+    kind: Kind,
+    *,
+    top_k: int = 5,
 ) -> Score:
     """The score that a task's settings name.
+
+    `top_1_and_k` is the sum of both, the fitness of AssembleNet (section 3.2).
 
     Raises:
         FusegraphError: E706 for top-k accuracy of multi-label data, which has no meaning.
     """
-    if metric == "top_k" and kind == "multi":
+    if metric in ("top_k", "top_1_and_k") and kind == "multi":
         raise FusegraphError(
             Diagnostic(
                 code="E706",
@@ -69,6 +74,8 @@ def score_function(
             return accuracy(logits, labels, kind)
         if metric == "top_k":
             return top_k_accuracy(logits, labels, top_k)
+        if metric == "top_1_and_k":
+            return accuracy(logits, labels, kind) + top_k_accuracy(logits, labels, top_k)
         return f1(logits, labels, kind, "weighted" if metric == "weighted_f1" else "macro")
 
     return torch.no_grad()(score)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Metric = Literal["accuracy", "top_k", "weighted_f1", "macro_f1", "loss"]
+Metric = Literal["accuracy", "top_k", "top_1_and_k", "weighted_f1", "macro_f1", "loss"]
 
 
 class TrainSettings(BaseModel):
@@ -59,9 +59,13 @@ class TrainSettings(BaseModel):
         Field(description="multi-label: weigh a class's positives by negatives / positives"),
     ] = True
     metric: Annotated[
-        Metric, Field(description="what chooses the best epoch, on the validation split")
+        Metric,
+        Field(
+            description="what chooses the best epoch, on the validation split; `top_1_and_k` is "
+            "top-1 + top-k accuracy, AssembleNet's fitness"
+        ),
     ] = "accuracy"
-    top_k: Annotated[int, Field(ge=1, description="the k of the metric `top_k`")] = 5
+    top_k: Annotated[int, Field(ge=1, description="the k of `top_k` and `top_1_and_k`")] = 5
     patience: Annotated[
         int | None, Field(ge=1, description="stop after this many epochs without a better one")
     ] = None

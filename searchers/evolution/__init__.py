@@ -1,0 +1,1 @@
+"""Steady-state evolution by tournaments, guided by learned connections (AssembleNet)."""
