@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
 from ...ir.diagnostics import Diagnostic, FusegraphError
 from ...ir.dims import Expr, Symbol
 from ...ir.graph import Graph
+from ...ir.node import Node
 from ...ir.settling import bind
 from .lowering import TORCH_DTYPES
 
@@ -19,23 +20,28 @@ def check_batch(graph: Graph, batch: Mapping[str, Tensor]) -> None:
     Whole numbers must have their own dtype; numbers with a fraction may have any such dtype, as
     networks also run in half and in double precision.
     """
-    missing = [node["name"] for node in graph.inputs if node["name"] not in batch]
+    check_inputs(graph.name, graph.inputs, batch)
+
+
+def check_inputs(place: str, inputs: Sequence[Node], batch: Mapping[str, Tensor]) -> None:
+    """`check_batch` of these inputs; `place` is where to look for the fault."""
+    missing = [node["name"] for node in inputs if node["name"] not in batch]
     if missing:
         raise FusegraphError(
             Diagnostic(
                 code="E711",
                 message=f"the batch has no `{missing[0]}`"
                 + (f", nor {len(missing) - 1} more inputs" if len(missing) > 1 else ""),
-                place=graph.name,
+                place=place,
                 notes=(
-                    f"needed: {', '.join([node['name'] for node in graph.inputs])}",
+                    f"needed: {', '.join([node['name'] for node in inputs])}",
                     f"given: {', '.join(map(str, batch)) or 'nothing'}",
                 ),
                 help="give every input of the network under its own name",
             )
         )
     sizes: dict[str, int] = {}
-    for node in graph.inputs:
+    for node in inputs:
         tensor = batch[node["name"]]
         if not _fits(tensor, node.type.shape, sizes) or not _dtype_fits(tensor, node.type.dtype):
             dtype = str(tensor.dtype).removeprefix("torch.")
@@ -45,7 +51,7 @@ def check_batch(graph: Graph, batch: Mapping[str, Tensor]) -> None:
                     code="E712",
                     message=f"`{node['name']}` is {dtype}{list(tensor.shape)}, and the network "
                     f"takes {node.type.text}",
-                    place=graph.name,
+                    place=place,
                     notes=(f"from the inputs before it: {', '.join(known)}",) if known else (),
                     help="bring the tensor to this shape and dtype",
                 )

@@ -89,15 +89,15 @@ def lower(graph: Graph, seed: int | None = None, kit: Kit = PLAIN) -> Network:
     cls = _class_of(graph) if kit is PLAIN else _compiled(graph, program(graph, kit.lowerings), kit)
     network = cls()
     if seed is None:
-        _fill(network, cls.program.modules, None, kit)
+        fill(network, cls.program.modules, None, kit)
         return network
     device = torch.get_default_device()
-    with _own_generator():
+    with own_generator():
         if device.type == "cpu":
-            _fill(network, cls.program.modules, seed, kit)
+            fill(network, cls.program.modules, seed, kit)
             return network
         with torch.device("cpu"):
-            _fill(network, cls.program.modules, seed, kit)
+            fill(network, cls.program.modules, seed, kit)
     return network.to_empty(device=device) if device.type == "meta" else network.to(device)
 
 
@@ -109,8 +109,8 @@ def start_of(graph: Graph, seed: int) -> dict[str, Tensor]:
     bare = nn.Module()
     # Only where it is needed, as every call in the context of a device is slower.
     elsewhere = torch.get_default_device().type != "cpu"
-    with _own_generator(), torch.device("cpu") if elsewhere else nullcontext():
-        _fill(bare, modules_of(graph), seed, PLAIN)
+    with own_generator(), torch.device("cpu") if elsewhere else nullcontext():
+        fill(bare, modules_of(graph), seed, PLAIN)
     return {name: value.detach() for name, value in bare.state_dict().items()}
 
 
@@ -123,7 +123,7 @@ def _empty(graph: Graph) -> Network:
 # ── modules ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def _fill(root: nn.Module, modules: Sequence[Module], seed: int | None, kit: Kit) -> None:
+def fill(root: nn.Module, modules: Sequence[Module], seed: int | None, kit: Kit) -> None:
     """Make the tree of modules and start the weights."""
     made: dict[tuple[str, ...], nn.Module] = {(): root}
     for entry in modules:
@@ -132,12 +132,12 @@ def _fill(root: nn.Module, modules: Sequence[Module], seed: int | None, kit: Kit
         else:
             if seed is not None:
                 torch.default_generator.manual_seed(_seed_of(seed, entry.key))
-            module = _made_from(entry.make, kit)
+            module = made_from(entry.make, kit)
         made[entry.path] = module
         made[entry.path[:-1]].add_module(entry.path[-1], module)
 
 
-def _made_from(make: Make, kit: Kit) -> nn.Module:
+def made_from(make: Make, kit: Kit) -> nn.Module:
     """The module, with its weights started."""
     prefix, _, name = make.head.rpartition(".")
     home = nn if prefix else own if hasattr(own, name) else stacked
@@ -161,7 +161,7 @@ _drawing = Lock()
 
 
 @contextmanager
-def _own_generator() -> Iterator[None]:
+def own_generator() -> Iterator[None]:
     """Whatever is drawn inside leaves torch's generator as it was.
 
     Torch's modules draw their start from that generator only, so it is seeded for each in turn.
@@ -188,12 +188,9 @@ def _class_of(graph: Graph) -> type[Network]:
     return cls
 
 
-def _compiled(graph: Graph, plan: Program, kit: Kit) -> type[Network]:
-    name = class_name(graph.name)
-    lines = [f"class {name}(Network):", *plan.signature, *plan.body]
-    source = "\n".join(lines) + "\n"
-    file = f"<fusegraph {name} {next(_count)}>"
-    namespace: dict[str, Any] = {
+def namespace_of(kit: Kit = PLAIN) -> dict[str, Any]:
+    """What generated code may name."""
+    return {
         "__name__": f"{__package__}.generated",
         "F": F,
         "Network": Network,
@@ -210,6 +207,14 @@ def _compiled(graph: Graph, plan: Program, kit: Kit) -> type[Network]:
         "torch": torch,
         **kit.names,
     }
+
+
+def _compiled(graph: Graph, plan: Program, kit: Kit) -> type[Network]:
+    name = class_name(graph.name)
+    lines = [f"class {name}(Network):", *plan.signature, *plan.body]
+    source = "\n".join(lines) + "\n"
+    file = f"<fusegraph {name} {next(_count)}>"
+    namespace = namespace_of(kit)
     # The text holds nothing of a user's but identifiers that `names` made and literals.
     exec(compile(source, file, "exec", dont_inherit=True), namespace)  # noqa: S102
     cls: type[Network] = namespace[name]

@@ -201,8 +201,14 @@ def _require_same_weights(key: str, nodes: Sequence[Node]) -> None:
 
 
 def _tree(makes: dict[str, Make]) -> tuple[Module, ...]:
-    """Every module of the tree, scopes too, each after its parent, else in the order of use."""
-    by_path = {path_of(key): (key, make) for key, make in makes.items()}
+    return tree_of({path_of(key): (key, make) for key, make in makes.items()})
+
+
+def tree_of(by_path: Mapping[tuple[str, ...], tuple[str, Make]]) -> tuple[Module, ...]:
+    """Every module of the tree, scopes too, each after its parent, else in the order of use.
+
+    `by_path` has the key of each module and how it is made.
+    """
     found: dict[tuple[str, ...], Module] = {}
     for path in by_path:
         for depth in range(1, len(path) + 1):

@@ -1,0 +1,100 @@
+"""K networks of a space as one program on weights that they share: what PARSEC steps.
+
+Each network computes what `lower` of it alone computes with the same weights; what several have in
+common is computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...ir.graph import Graph
+from ..names import state_name
+from . import modules as own
+from .batch import check_inputs
+from .network import PLAIN, fill, own_generator
+from .sampled_calls import Sizes
+from .sampled_norms import normed, update
+from .sampled_plan import Planner, Step
+from .sampled_weights import shared_weights
+
+
+class SampledNetworks(nn.Module):
+    """The weights that all networks of a space share, and the networks that run on them.
+
+    All weights that a network of the space may have exist from the start, by key, and by shape
+    where an open number changes that. The start of each depends on the seed, its key and its shape
+    alone, and is that of `lower(network, seed)`. What no network of a step reads gets no gradient,
+    which optimisers of torch pass over.
+    """
+
+    def __init__(self, space: Graph, seed: int) -> None:
+        super().__init__()
+        self.space = space
+        self.weights = own.Scope()
+        self._shared = shared_weights(space)
+        self._planner: Planner | None = None
+        with own_generator(), torch.device("cpu"):
+            fill(self.weights, self._shared.modules, seed, PLAIN)
+
+    def run(
+        self, networks: Sequence[Graph], inputs: Mapping[str, Tensor]
+    ) -> list[dict[str, Tensor]]:
+        """The outputs of each network by name, for one batch of named tensors.
+
+        In training mode a batch norm takes its statistics from the activations of its own network,
+        and running statistics end as if the networks had run one after the other, in this order. A
+        dropout that several networks share draws once for them. Raises FusegraphError E711 where an
+        input is missing, E712 where one does not fit, E717 for a network of another space.
+        """
+        plan = self.planner.plan(networks)
+        check_inputs(self.space.name, plan.inputs, inputs)
+        values: dict[Step, Tensor] = {}
+        statistics: dict[Step, Tensor] = {}
+        sizes = Sizes(plan.inputs, inputs)
+        like = self._floats(inputs)
+        for step in plan.steps:
+            if step.call is None:
+                values[step] = inputs[step.node["name"]]
+                continue
+            operands = [values[i] for i in step.inputs]
+            if step.norm and self.training:
+                values[step] = normed(step, operands[0], statistics)
+            else:
+                values[step] = step.call(step.module, self, sizes, like, *operands)
+        update(
+            [step for one in plan.listings for step in one.norms] if statistics else (), statistics
+        )
+        return [{name: values[step] for name, step in one.outputs} for one in plan.listings]
+
+    @property
+    def planner(self) -> Planner:
+        """What merges networks; made when it is first needed, and not copied."""
+        if self._planner is None:
+            modules = dict(self.weights.named_modules())
+            self._planner = Planner(self.space, self._shared, modules)
+        return self._planner
+
+    def state_of(self, network: Graph) -> dict[str, Tensor]:
+        """The weights of one network by the names of `lower(network)`, on the same storage."""
+        found: dict[str, Tensor] = {}
+        for step in self.planner.plan([network]).steps:
+            if step.module is not None:
+                for weight, value in step.module.state_dict(keep_vars=True).items():
+                    found[f"{state_name(step.node.key)}.{weight}"] = value
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The steps of a planner hold generated code, and modules of this very tree.
+        return {**self.__dict__, "_planner": None}
+
+    def _floats(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """A tensor whose dtype and device new tensors take."""
+        for tensor in (*inputs.values(), *self.parameters()):
+            if tensor.is_floating_point():
+                return tensor
+        return torch.empty(0)
