@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +18,22 @@ from ..ir.dsl import format_genotype
 from ..ir.genotype import Genotype
 from ..searchers.driver import Outcome, run_finals, run_search
 from ..searchers.gradient import run_gradient_search
-from ..searchers.protocol import GradientSearcher, Scored, Searcher, owns_a_loop
+from ..searchers.protocol import Finishing, GradientSearcher, Scored, Searcher, owns_a_loop
 from ..searchers.registry import trial_of
 from ..searchers.store import TrialStore
 from ..tasks.task_file import Task
-from .evaluate import TaskEvaluator, evaluator_of, figures
+from .evaluate import TaskEvaluator, evaluator_of
 from .events import EventLog, OnRunEvent, RunEvent, StageStarted, ignore
 from .export import export_best
 from .files import write_file
+from .price import COSTS, PLAIN_SCORE, figures, measuring, plain_score
 from .problems import problem
 from .run_folder import RunFolder, begin_run
 from .searcher import searcher_of
 from .sources import carry_over
 from .summary import write_run_report
 from .tasks import Prepared, prepare
-from .train import finish_network, refit_network
+from .train import finish_network, refit_network, whole
 
 FINALS = 5
 """MFAS trains the best five to completion (section 3.2, "Final architecture")."""
@@ -103,13 +104,15 @@ def search_task(
             on_event(event)
 
         name = task.settings.search.searcher
-        tell(StageStarted("search", searcher.planned, name, trial_of(name)))
-        outcome = _searched(prepared, searcher, folder, store, tell)
-        if outcome.interrupted:
-            raise KeyboardInterrupt
-        if not outcome.best:
-            raise _nothing_found(searcher, outcome, folder, store)
-        trained = _finals(prepared, outcome, folder, store, finals, tell)
+        space, section = prepared.searched.graph, task.settings.search
+        with measuring(section, space, folder.latencies, tell):
+            tell(StageStarted("search", searcher.planned, name, trial_of(name)))
+            outcome = _searched(prepared, searcher, folder, store, tell)
+            if outcome.interrupted:
+                raise KeyboardInterrupt
+            if not outcome.best:
+                raise _nothing_found(searcher, outcome, folder, store)
+            trained = _finals(prepared, searcher, outcome, folder, store, finals, tell)
         results = _finish(prepared, outcome, trained, folder, store, tell)
     return SearchResult(folder, outcome, trained, results)
 
@@ -186,14 +189,17 @@ def _reasons(store: TrialStore) -> tuple[str, ...]:
 
 def _finals(
     prepared: Prepared,
+    searcher: Searcher | GradientSearcher,
     outcome: Outcome,
     folder: RunFolder,
     store: TrialStore,
     finals: int,
     tell: OnRunEvent,
 ) -> tuple[Scored, ...]:
-    """The best of the search, trained to completion; best first."""
+    """The best of the search, as the searcher finishes them, trained to completion; best first."""
     candidates = outcome.best[:finals]
+    if isinstance(searcher, Finishing):
+        candidates = [replace(found, genotype=searcher.finished(found)) for found in candidates]
     tell(StageStarted("final", len(candidates)))
     settings = prepared.task.settings
     evaluator = TaskEvaluator(
@@ -203,6 +209,7 @@ def _finals(
         trained=prepared.trained,
         folder=folder,
         stage="final",
+        price=settings.search.price,
         on_event=tell,
     )
     found = run_finals(
@@ -235,7 +242,8 @@ def _finish(
         write_file(folder.genotypes / f"rank-{rank}.fuse", text)
     best = finals[0]
     genotype = carry_over(best.genotype, prepared.searched, prepared.trained)
-    record = store.trials("final")[best.trial]
+    records = store.trials("final")
+    record = records[best.trial]
     weights: Mapping[str, Any] = store.weights(record)
     if prepared.task.settings.train.refit:
         weights = refit_network(prepared, folder, genotype, f"final-{best.trial}", tell)
@@ -244,8 +252,8 @@ def _finish(
         folder,
         genotype,
         weights,
-        valid=best.score,
-        figures=record.metrics,
+        valid=plain_score(best.score, record.metrics),
+        figures={name: v for name, v in record.metrics.items() if name != PLAIN_SCORE},
         tell=tell,
     )
     exported = export_best(folder, prepared.task, tell)
@@ -256,14 +264,17 @@ def _finish(
         "failed": outcome.failed,
         "ending": outcome.ending,
         **network,
+        "price": _price(prepared.task, outcome.best[best.trial].score, best.score),
         "best_trial": outcome.best[best.trial].trial,
         "final": f"final-{best.trial}",
         "finals": [
             {
                 "rank": rank,
                 "search_score": outcome.best[scored.trial].score,
-                "valid": scored.score,
+                "valid": plain_score(scored.score, records[scored.trial].metrics),
+                "score": scored.score,
                 "final": f"final-{scored.trial}",
+                **_costs(records[scored.trial].metrics),
             }
             for rank, scored in enumerate(finals, start=1)
         ],
@@ -273,3 +284,16 @@ def _finish(
     write_run_report(folder, store=store)
     shutil.rmtree(folder.path / "states", ignore_errors=True)
     return results
+
+
+def _price(task: Task, search_score: float, score: float) -> dict[str, Any] | None:
+    """What was priced, and the scores of the best that are left after it; None without a price."""
+    price = task.settings.search.price
+    if price is None:
+        return None
+    return {**price.model_dump(mode="json"), "search_score": search_score, "score": score}
+
+
+def _costs(metrics: Mapping[str, float]) -> dict[str, int | float]:
+    """What a network costs, of all that is on record of its trial."""
+    return {name: whole(metrics[name]) for name in COSTS if name in metrics}

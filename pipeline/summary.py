@@ -203,15 +203,34 @@ def _search(
         metric=f"{metric} on the validation split",
         trials=tuple(trials),
         settings=(("seed", str(section["seed"])), *told),
-        charts=_charts(events),
+        charts=_charts(events, metric),
         percent=metric in PERCENT,
         seconds=sum(record.seconds for record in records.values()),
         architecture=architecture_of(space.graph, events),
     )
 
 
-def _charts(events: list[dict[str, Any]]) -> tuple[Chart, ...]:
-    """The surrogate's losses, where the searcher has a surrogate."""
+def _charts(events: list[dict[str, Any]], metric: str) -> tuple[Chart, ...]:
+    """The surrogate's losses, where the searcher has a surrogate; the pool's scores, if a pool."""
+    return (*_surrogate(events), *_pool(events, metric))
+
+
+def _pool(events: list[dict[str, Any]], metric: str) -> tuple[Chart, ...]:
+    """AssembleNet, Fig. 4: "the average fitness score of the three top-performing models"."""
+    # A resumed search tells again what it told before.
+    told = {e["round"]: e for e in events if e.get("event") == "PoolChanged"}
+    if len(told) < 2:
+        return ()
+    rounds = [float(number) for number in sorted(told)]
+    names = {"best": "best", "three_best": "mean of the three best", "worst": "worst"}
+    series = [
+        Series(name, rounds, [float(told[number][key]) for number in sorted(told)])
+        for key, name in names.items()
+    ]
+    return (Chart("Scores in the pool", "round", metric, tuple(series)),)
+
+
+def _surrogate(events: list[dict[str, Any]]) -> tuple[Chart, ...]:
     # A resumed search fits again what it fitted before.
     fits = {e["round"]: e for e in events if e.get("event") == "SurrogateFitted"}
     if len(fits) < 2:
