@@ -21,7 +21,8 @@ def explain(
     """Explain an error, an op, the keys of a task file, or a searcher's options.
 
     `ops` lists the ops, `std` the composites of the standard library, `codes` the errors. `task`
-    shows every key of a task file, `mfas`, `random` and `bm_nas` every option of a searcher.
+    shows every key of a task file, the name of a searcher (`mfas`, `random`, `evolution`, `bm_nas`,
+    `parsec`) every option of it.
 
     \b
     Example:

@@ -25,7 +25,10 @@ def search(
         bool, typer.Option("--resume", help="Go on with the run that is in the folder.")
     ] = False,
     searcher: Annotated[
-        str | None, typer.Option("--searcher", help="Instead of the task's: mfas, random, bm_nas.")
+        str | None,
+        typer.Option(
+            "--searcher", help="Instead of the task's: mfas, random, evolution, bm_nas, parsec."
+        ),
     ] = None,
     budget: Annotated[
         int | None, typer.Option("--budget", min=1, help="So many networks at most, or epochs.")
