@@ -77,9 +77,36 @@ def latency_of(network: Graph, timing: Timing) -> Latency:
     Raises FusegraphError E637 where a named size has no number, and what the runtime's backend
     raises where it cannot take the network: E71x of torch, E72x of ONNX.
     """
-    sizes = _sizes(network, timing)
+    sizes = sizes_of(network, timing)
     with _prepared(network, timing, sizes) as call:
         return timed(call, timing.warm_ups, timing.runs)
+
+
+def sizes_of(network: Graph, timing: Timing) -> dict[str, int]:
+    """A number for each named size of the inputs: the batch for the first axis.
+
+    Raises FusegraphError E637 where the timing has none for a size.
+    """
+    found: dict[str, int] = {}
+    for node in network.inputs:
+        for place, size in enumerate(node.type.shape):
+            for name in symbols_in(size) if isinstance(size, Expr) else ():
+                if place == 0:
+                    found[name] = timing.batch
+                elif name in timing.sizes:
+                    found.setdefault(name, timing.sizes[name])
+    named = {n for node in network.inputs for size in node.type.shape for n in symbols_in(size)}
+    missing = sorted(named - found.keys())
+    if missing:
+        raise _problem(
+            "E637",
+            f"the latency of `{network.name}` depends on the size `{missing[0]}`, which has no "
+            "number",
+            "",
+            f"say how large it is: `--size {missing[0]}=16`, or `latency = {{ sizes = "
+            f"{{ {missing[0]} = 16 }} }}` in `[search]`",
+        )
+    return found
 
 
 def timed(call: Callable[[], object], warm_ups: int, runs: int) -> Latency:
@@ -170,30 +197,6 @@ def _prepared(network: Graph, timing: Timing, sizes: Mapping[str, int]) -> Prepa
     from .torch.latency import prepared
 
     return prepared(network, sizes, timing.threads)
-
-
-def _sizes(network: Graph, timing: Timing) -> dict[str, int]:
-    """A number for each named size of the inputs: the batch for the first axis."""
-    found: dict[str, int] = {}
-    for node in network.inputs:
-        for place, size in enumerate(node.type.shape):
-            for name in symbols_in(size) if isinstance(size, Expr) else ():
-                if place == 0:
-                    found[name] = timing.batch
-                elif name in timing.sizes:
-                    found.setdefault(name, timing.sizes[name])
-    named = {n for node in network.inputs for size in node.type.shape for n in symbols_in(size)}
-    missing = sorted(named - found.keys())
-    if missing:
-        raise _problem(
-            "E637",
-            f"the latency of `{network.name}` depends on the size `{missing[0]}`, which has no "
-            "number",
-            "",
-            f"say how large it is: `--size {missing[0]}=16`, or `latency = {{ sizes = "
-            f"{{ {missing[0]} = 16 }} }}` in `[search]`",
-        )
-    return found
 
 
 # ── the file ─────────────────────────────────────────────────────────────────────────────────────

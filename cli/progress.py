@@ -39,6 +39,7 @@ class Watcher:
         self._replayed = 0
         self._best: float | None = None
         self._about = ""
+        self._measured = 0
         self._said = time.monotonic()
 
     def __enter__(self) -> Watcher:
@@ -128,6 +129,14 @@ class Watcher:
         if event.violated:
             told += f"; its genotype fails {' and '.join(event.violated)}"
         self._line(told, always=self._bars is None and not event.restored)
+
+    def _LatencyMeasured(self, event: Any) -> None:  # noqa: N802
+        self._measured += 1
+        told = f"{plural(self._measured, 'latency', 'latencies')} measured, {event.median:.3g} ms"
+        if self._bars is not None and self._task is not None:
+            self._bars.update(self._task, note=told)
+        late = time.monotonic() - self._said > SECONDS_BETWEEN_LINES
+        self._line(told, always=self._bars is None and late)
 
     def _EpochEnded(self, event: Any) -> None:  # noqa: N802
         note = f"epoch {event.epoch} of {event.epochs}, {event.score:.4f}"

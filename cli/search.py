@@ -15,6 +15,13 @@ from .output import grouped, plural, print_error, print_json, say
 if TYPE_CHECKING:
     from ..tasks.task_file import Task
 
+COSTS = {
+    "parameters": "parameters",
+    "macs": "multiply-adds",
+    "activation_bytes": "bytes of activations",
+}
+"""What a trained network costs, by the keys of `results.json`, in the words for people."""
+
 
 def search(
     task: TaskFile,
@@ -59,8 +66,9 @@ def search(
 
     \b
     With --json: what `results.json` in the run folder holds, and `run`, the folder. Among its keys
-    are `trials`, `failed`, `genotype`, `metric`, `valid`, `test`, `parameters`, `macs`, `finals`
-    and `export`. With --dry-run: `space`, `genotypes`, `searcher`, `trials`, `samples`, `run`.
+    are `trials`, `failed`, `genotype`, `metric`, `valid`, `test`, `parameters`, `macs`,
+    `activation_bytes`, `latency` where it was measured, `price`, `finals` and `export`. With
+    --dry-run: `space`, `genotypes`, `searcher`, `trials`, `samples`, `run`.
     """
     from ..pipeline.search import search_task, with_search
     from ..searchers.registry import trial_of
@@ -110,8 +118,11 @@ def tell_network(results: Any, folder: Path) -> None:
     if results["test"]:
         shown = metric if metric in results["test"] else "accuracy"
         said.append(f"{shown} {results['test'][shown]:.4f} on the test split")
-    said += [f"{grouped(results['parameters'])} parameters"]
     say(", ".join(said))
+    costs = [f"{grouped(results[name])} {what}" for name, what in COSTS.items()]
+    if "latency" in results:
+        costs.append(f"{results['latency']:.3g} ms")
+    say(", ".join(costs))
     say(f"genotype    {folder / 'genotypes' / 'best.fuse'}")
     say(f"checkpoint  {folder / 'checkpoints' / 'best.safetensors'}")
     if results["export"] is not None:

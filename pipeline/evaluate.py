@@ -11,14 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from ..backends.torch import Network, lower
-from ..compiler.cost import cost
 from ..compiler.pipeline import network as network_of
-from ..ir.dims import symbols_in
+from ..ir.diagnostics import FusegraphError
 from ..ir.dsl import Program
 from ..ir.graph import Graph
-from ..ir.settling import bind
 from ..searchers.protocol import Array, Evaluation, Inherited, Proposal
 from ..searchers.randomness import derive
+from ..tasks.schema import PriceSection
 from ..tasks.sources import TaskData
 from ..training.batches import BatchSource
 from ..training.events import BatchEnded, TrainingEvent
@@ -26,6 +25,7 @@ from ..training.loop import FitResult, Forward, choose_device, fit
 from ..training.settings import TrainSettings
 from ..training.side_by_side import Trainee, fit_side_by_side
 from ..training.together import together
+from .price import PLAIN_SCORE, figures, measure_of, priced
 from .run_folder import RunFolder
 from .sources import carry_over
 from .tasks import Prepared
@@ -37,6 +37,9 @@ SEEDS = 2**31
 @dataclass(frozen=True)
 class TaskEvaluator:
     """Trains each proposal for the epochs of `settings` and answers its validation score.
+
+    With a `price` the score is what is left after it, that of the network as it is searched; the
+    validation score is then among the figures, as PLAIN_SCORE.
 
     Candidates are genotypes of `searched`; where `trained` is given they are carried over to that
     first (MFAS trains its best five at a larger width). With `folder` each training keeps its
@@ -54,6 +57,7 @@ class TaskEvaluator:
     stage: str = "search"
     order_seed: int | None = None
     together: int = 1
+    price: PriceSection | None = None
     on_event: Callable[[TrainingEvent], None] | None = None
 
     def evaluate(self, proposal: Proposal, inherited: Inherited) -> Evaluation:
@@ -72,7 +76,7 @@ class TaskEvaluator:
             order_seed=self.order_seed,
             on_event=self.on_event,
         )
-        return _evaluation(network, result, module.state_dict())
+        return self._evaluation(proposal, network, result, module.state_dict())
 
     def weight_shapes(self, proposal: Proposal) -> dict[str, tuple[int, ...]]:
         """See `WaveEvaluator.weight_shapes`."""
@@ -83,7 +87,8 @@ class TaskEvaluator:
     ) -> list[Evaluation | Exception]:
         """See `WaveEvaluator.evaluate_together`."""
         made = [self._trainee(*pair) for pair in zip(proposals, inherited, strict=True)]
-        ended = iter(self._trained([t for t in made if isinstance(t, Trainee)]))
+        pairs = zip(proposals, made, strict=True)
+        ended = iter(self._trained([(p, t) for p, t in pairs if isinstance(t, Trainee)]))
         return [next(ended) if isinstance(trainee, Trainee) else trainee for trainee in made]
 
     def _trainee(self, proposal: Proposal, inherited: Inherited) -> Trainee | Exception:
@@ -94,9 +99,12 @@ class TaskEvaluator:
         shared = _tensors(inherited.matching(_shapes(module)))
         return Trainee(network, shared, proposal.seed % SEEDS)
 
-    def _trained(self, trainees: Sequence[Trainee]) -> list[Evaluation | Exception]:
-        if not trainees:
+    def _trained(
+        self, proposed: Sequence[tuple[Proposal, Trainee]]
+    ) -> list[Evaluation | Exception]:
+        if not proposed:
             return []
+        trainees = [trainee for _, trainee in proposed]
         inputs = dict.fromkeys(node["name"] for t in trainees for node in t.network.inputs)
         train, valid = _sources(self.data, list(inputs), self.settings)
         trained = fit_side_by_side(
@@ -109,11 +117,36 @@ class TaskEvaluator:
             order_seed=0 if self.order_seed is None else self.order_seed,
         )
         return [
-            _evaluation(trainee.network, ended.result, ended.weights)
+            self._evaluated(proposal, trainee.network, ended.result, ended.weights)
             if ended.result is not None
             else ended.failure or RuntimeError("a candidate has neither a result nor a failure")
-            for trainee, ended in zip(trainees, trained, strict=True)
+            for (proposal, trainee), ended in zip(proposed, trained, strict=True)
         ]
+
+    def _evaluated(
+        self, proposal: Proposal, network: Graph, result: FitResult, weights: Mapping[str, Tensor]
+    ) -> Evaluation | FusegraphError:
+        try:
+            return self._evaluation(proposal, network, result, weights)
+        except FusegraphError as error:  # its latency cannot be measured, which is its own fault
+            return error
+
+    def _evaluation(
+        self,
+        proposal: Proposal,
+        network: Graph,
+        result: FitResult,
+        weights: Mapping[str, Tensor],
+    ) -> Evaluation:
+        """The weights are copies: a module's own memory may be reused by the next candidate."""
+        arrays = {name: np.array(value.detach().cpu().numpy()) for name, value in weights.items()}
+        told = {**figures(network), **outcome(result)}
+        score, price = result.best_score, self.price
+        if price is not None:
+            searched = network_of(self.searched.graph, proposal.genotype)
+            told[PLAIN_SCORE] = score
+            score = priced(score, measure_of(searched, price.measure), price)
+        return Evaluation(score, told, arrays)
 
     def _lowered(self, proposal: Proposal) -> tuple[Graph, Network]:
         """The network of a proposal, as it starts without inheriting."""
@@ -134,6 +167,7 @@ def evaluator_of(prepared: Prepared) -> TaskEvaluator:
         section.train,
         order_seed=derive(section.seed, "order") % SEEDS,
         together=section.side_by_side,
+        price=section.price,
     )
 
 
@@ -201,15 +235,6 @@ def forward_of(module: Network) -> Forward:
     return forward
 
 
-def figures(network: Graph) -> dict[str, float]:
-    """Parameters and multiply-adds of one sample."""
-    total = cost(network)
-    sample = dict.fromkeys(symbols_in(total.macs), 1)
-    macs: Any = bind(total.macs, sample)
-    parameters: Any = total.parameters
-    return {"parameters": float(parameters), "macs": float(macs)}
-
-
 def outcome(result: FitResult) -> dict[str, float]:
     """How a training went, in numbers."""
     last = result.history[-1]
@@ -227,12 +252,6 @@ def _shapes(module: Network) -> dict[str, tuple[int, ...]]:
 
 def _tensors(arrays: Mapping[str, Array]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
-
-
-def _evaluation(network: Graph, result: FitResult, weights: Mapping[str, Tensor]) -> Evaluation:
-    """The weights are copies: a module's own memory may be reused by the next candidate."""
-    arrays = {name: np.array(value.detach().cpu().numpy()) for name, value in weights.items()}
-    return Evaluation(result.best_score, {**figures(network), **outcome(result)}, arrays)
 
 
 def _without_batches(

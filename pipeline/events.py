@@ -34,7 +34,17 @@ class StageStarted:
     trial: str = "network"
 
 
-RunEvent = Event | TrainingEvent | StageStarted
+@dataclass(frozen=True, slots=True)
+class LatencyMeasured:
+    """The network of this digest was run: the median and the quartiles, in milliseconds."""
+
+    digest: str
+    median: float
+    lower: float
+    upper: float
+
+
+RunEvent = Event | TrainingEvent | StageStarted | LatencyMeasured
 OnRunEvent = Callable[[RunEvent], None]
 
 

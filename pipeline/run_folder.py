@@ -76,6 +76,11 @@ class RunFolder:
         """The state of a search over a supernet after its last epoch."""
         return self.path / "supernet.safetensors"
 
+    @property
+    def latencies(self) -> Path:
+        """Every latency that was measured, one JSON object a line; a resumed run goes by them."""
+        return self.path / "latency.jsonl"
+
     def state(self, name: str) -> Path:
         """Where an unfinished training keeps its state."""
         return self.path / "states" / f"{name}.safetensors"

@@ -10,7 +10,7 @@ from ..ir.diagnostics import Diagnostic, FusegraphError
 from ..ir.dsl import Program
 from ..ir.genotype import Genotype
 from ..ir.reach import walk
-from ..searchers.protocol import GradientSearcher, Searcher
+from ..searchers.protocol import GradientSearcher, Searcher, owns_a_loop
 from ..searchers.registry import make_searcher
 from ..tasks.placing import at_key
 from ..tasks.task_file import Task
@@ -33,7 +33,7 @@ def searcher_of(task: Task, searched: Program, trained: Program) -> Searcher | G
         _expect_to_carry_over(task, searched, trained)
         return _searcher_of(task, searched)
     except FusegraphError as error:
-        codes = ("E410", "E801", "E802", "E810", "E812", "E813")
+        codes = ("E410", "E801", "E802", "E810", "E812", "E813", "E818")
         raise at_key(error, task, _key_of, *codes) from None
 
 
@@ -47,6 +47,7 @@ def _key_of(found: Diagnostic) -> str:
         "E810": "search.train.metric",
         "E812": "search.budget",
         "E813": "task.space",
+        "E818": "search.price",
     }
     return keys.get(found.code, "search.searcher")
 
@@ -61,9 +62,19 @@ def _searcher_of(task: Task, searched: Program) -> Searcher | GradientSearcher:
             task.file,
             help="score candidates by an accuracy or an F1 measure, or take the searcher `random`",
         )
-    return make_searcher(
+    searcher = make_searcher(
         section.searcher, searched.graph, section.options, section.seed, budget=section.budget
     )
+    if section.price is not None and owns_a_loop(searcher):
+        raise problem(
+            "E818",
+            f"`{section.searcher}` learns by gradients, and has no scores of networks that a price "
+            "could be taken from",
+            task.file,
+            help="take `price` away, or search by a searcher that trains networks, such as "
+            "`random` or `mfas`; `parsec` has a price of its own among its options",
+        )
+    return searcher
 
 
 def _expect_to_carry_over(task: Task, searched: Program, trained: Program) -> None:

@@ -22,6 +22,7 @@ from ..report.data import (
     Epoch,
     ExportSection,
     File,
+    Final,
     Pairs,
     Parity,
     RepeatSection,
@@ -38,6 +39,7 @@ from ..searchers.registry import trial_of
 from ..searchers.store import TrialStore
 from .architecture import architecture_of
 from .events import read_events
+from .price import PLAIN_SCORE, settings_of_costs
 from .run_folder import RunFolder
 from .sources import open_source
 
@@ -76,7 +78,7 @@ def summarise(
         found_in = {k: repr(v) for k, v in settings["search"]["set"].items()}
         space = load(folder.space, {**overrides, **found_in})
     events = read_events(folder.events)
-    search = _search(folder, settings, space, events, store) if searched else None
+    search = _search(folder, settings, space, events, store, results) if searched else None
     counted = _count(space.graph)
     return ReportData(
         title=settings["task"]["name"],
@@ -126,6 +128,9 @@ def _facts(counted: int | None, results: Mapping[str, Any]) -> Pairs:
                 facts.append((f"{name}, test", _shown(name, results["test"][name])))
                 break
         facts.append(("parameters", f"{results['parameters']:,}"))
+        facts.append(("multiply-adds", f"{results['macs']:,}"))
+        if "latency" in results:
+            facts.append(("latency", f"{results['latency']:.3g} ms"))
     return tuple(facts)
 
 
@@ -164,6 +169,7 @@ def _search(
     space: Program,
     events: list[dict[str, Any]],
     store: TrialStore | None,
+    results: Mapping[str, Any],
 ) -> SearchSection | None:
     if store is None:
         try:
@@ -186,27 +192,45 @@ def _search(
             seconds=record.seconds or None,
             round=rounds.get(record.trial, ""),
             failure=record.reason if record.state == "failed" else "",
+            activation_bytes=_int(record.metrics.get("activation_bytes")),
+            latency=record.metrics.get("latency"),
+            plain=record.metrics.get(PLAIN_SCORE),
         )
         for record in records.values()
         if record.state != "claimed"
     ]
     section: Any = settings["search"]
-    metric = section["train"]["metric"]
+    metric, price = section["train"]["metric"], section.get("price")
     told = [(name, _text(value)) for name, value in section["options"].items()]
     told += [(f"constant {name}", _text(value)) for name, value in section["set"].items()]
     # The epochs of candidates mean nothing where each trial is an epoch.
     names = ("batch", "learning_rate")
     names = names if trial_of(section["searcher"]) == "epoch" else ("epochs", *names)
     told += [(name, _text(section["train"][name])) for name in names]
+    told += settings_of_costs(section)
     return SearchSection(
         searcher=section["searcher"],
-        metric=f"{metric} on the validation split",
+        metric=f"{metric} on the validation split" + (", less its price" if price else ""),
         trials=tuple(trials),
         settings=(("seed", str(section["seed"])), *told),
         charts=_charts(events, metric),
         percent=metric in PERCENT,
         seconds=sum(record.seconds for record in records.values()),
         architecture=architecture_of(space.graph, events),
+        finals=tuple([_final(entry, bool(price)) for entry in results.get("finals", ())]),
+    )
+
+
+def _final(entry: Mapping[str, Any], priced: bool) -> Final:
+    return Final(
+        rank=entry["rank"],
+        search_score=entry["search_score"],
+        valid=entry["valid"],
+        score=entry["score"] if priced else None,
+        parameters=entry["parameters"],
+        macs=entry["macs"],
+        activation_bytes=entry["activation_bytes"],
+        latency=entry.get("latency"),
     )
 
 

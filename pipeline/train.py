@@ -16,10 +16,11 @@ from ..ir.graph import Graph
 from ..tasks.task_file import Task
 from ..training.checkpoints import CheckpointHeader, save_checkpoint
 from ..training.loop import choose_device, predict
-from .evaluate import figures, forward_of, outcome, train_module
+from .evaluate import forward_of, outcome, train_module
 from .events import EventLog, OnRunEvent, RunEvent, StageStarted, ignore
 from .export import export_best
 from .files import write_file
+from .price import figures, measuring
 from .run_folder import RunFolder, begin_run
 from .scores import confusion, scores
 from .summary import write_run_report
@@ -65,13 +66,15 @@ def train_task(
         weights = {name: value.cpu().numpy() for name, value in module.state_dict().items()}
         if settings.refit:
             weights = refit_network(prepared, folder, source.genotype, "train", tell)
+        with measuring(task.settings.search, source.network, folder.latencies, tell):
+            told = {**figures(source.network), **outcome(result)}
         network = finish_network(
             prepared,
             folder,
             source.genotype,
             weights,
             valid=result.best_score,
-            figures={**figures(source.network), **outcome(result)},
+            figures=told,
             tell=tell,
         )
         exported = export_best(folder, task, tell)
@@ -154,7 +157,7 @@ def finish_network(
         "test": tested,
         "confusion": confused,
         "data": data_of(prepared),
-        **{name: _whole(value) for name, value in figures.items()},
+        **{name: whole(value) for name, value in figures.items()},
     }
 
 
@@ -222,5 +225,6 @@ def preprocessing_of(prepared: Prepared, network: Graph) -> dict[str, Any]:
     return found
 
 
-def _whole(value: float) -> int | float:
+def whole(value: float) -> int | float:
+    """The number, without a point where it is whole."""
     return int(value) if value == int(value) else value

@@ -1,4 +1,4 @@
-"""Charts as SVG: lines with bands and points, and scatters with a Pareto front.
+"""Charts as SVG: lines with bands, steps, points and rings.
 
 Values that are not finite are left out, and a line is interrupted there. A chart without any value
 says so.
@@ -16,9 +16,10 @@ from .look import PLAIN, Look, nothing
 from .style import SERIES, SMALL_SIZE
 from .text import clean, escape, fit, width_of
 
-Shape = Literal["line", "points", "steps", "dashed", "front", "failed"]
+Shape = Literal["line", "points", "steps", "dashed", "front", "failed", "rings"]
 
 _DOT = 3.2
+_RING = 5.5
 _STRIP = 13.0
 
 
@@ -79,7 +80,11 @@ def line_chart(series: Sequence[Series], look: Look = PLAIN, marks: Sequence[Mar
                 least=0.0 if look.from_zero else None,
             ),
         ),
-        [Entry(clean(s.name), c, _sample(s.shape)) for s, c in zip(used, colours, strict=True)]
+        [
+            Entry(clean(s.name), c, _sample(s.shape))
+            for s, c in zip(used, colours, strict=True)
+            if s.shape != "rings"
+        ]
         if len(used) > 1 or used[0].name
         else [],
         look.size,
@@ -92,32 +97,6 @@ def line_chart(series: Sequence[Series], look: Look = PLAIN, marks: Sequence[Mar
     for s, colour in zip(used, colours, strict=True):
         _write_series(s, colour, frame, look, out)
     return "".join(out) + "</svg>\n"
-
-
-def scatter_chart(series: Sequence[Series], look: Look = PLAIN, *, front: bool = True) -> str:
-    """Points of several names; `front` joins those that no other beats in both (less x, more y)."""
-    points = [
-        (x, y) for s in series for x, y in zip(s.x, s.y, strict=True) if isfinite(x) and isfinite(y)
-    ]
-    drawn = [s if s.shape != "line" else _as_points(s) for s in series]
-    best = pareto_front(points) if front else []
-    if len(best) > 1:
-        steps = Series("Pareto front", [p[0] for p in best], [p[1] for p in best], "front")
-        drawn = [*drawn, steps]
-    return line_chart(drawn, look)
-
-
-def _as_points(s: Series) -> Series:
-    return Series(s.name, s.x, s.y, "points", s.low, s.high, s.tips, s.colour)
-
-
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points that none beats in both: less in the first number, more in the second."""
-    front: list[tuple[float, float]] = []
-    for x, y in sorted(set(points), key=lambda point: (point[0], -point[1])):
-        if not front or y > front[-1][1]:
-            front.append((x, y))
-    return front
 
 
 def _sample(shape: Shape) -> str:
@@ -179,6 +158,12 @@ def _write_series(s: Series, colour: str, frame: Frame, look: Look, out: list[st
                 else:
                     dot = f'<circle class="fill-{colour} dot" cx="{n(px)}" cy="{n(py)}"'
                     out.append(f'{dot} r="{_DOT}">{title}</circle>')
+        return
+    if s.shape == "rings":
+        for stretch in _stretches(s.x, s.y, frame):
+            for x, y in stretch:
+                ring = f'<circle class="curve ink-{colour}" cx="{n(x)}" cy="{n(y)}"'
+                out.append(f'{ring} r="{_RING}"/>')
         return
     css = "thin" if s.shape in ("dashed", "front") else "curve"
     for stretch in _stretches(s.x, s.y, frame):

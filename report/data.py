@@ -59,7 +59,10 @@ class DataSection:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A candidate of the search. `failure` is the reason why it has no score."""
+    """A candidate of the search. `failure` is the reason why it has no score.
+
+    `plain` is its score before the price, where there is one; `latency` is in milliseconds.
+    """
 
     number: int
     genotype: str
@@ -69,6 +72,26 @@ class Trial:
     seconds: float | None = None
     round: str = ""
     failure: str = ""
+    activation_bytes: int | None = None
+    latency: float | None = None
+    plain: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """One of the best of a search, trained to completion: what it costs as it was trained then.
+
+    `score` is what it was chosen by, where that is not `valid`, its score on the validation split.
+    """
+
+    rank: int
+    search_score: float | None
+    valid: float | None
+    score: float | None = None
+    parameters: int | None = None
+    macs: int | None = None
+    activation_bytes: int | None = None
+    latency: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +119,7 @@ class SearchSection:
     seconds: float | None = None
     notes: tuple[str, ...] = ()
     architecture: ArchitectureSection | None = None
+    finals: tuple[Final, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,10 @@ from ..ir.diagnostics import Diagnostic, FusegraphError
 from ..ir.support.files import write_whole
 from .axes import percent, short
 from .bars import Bar, bar_chart
-from .curves import Mark, Series, line_chart, scatter_chart
+from .curves import Mark, Series, line_chart
 from .data import (
     ComparisonSection,
+    Final,
     Method,
     ReportData,
     SearchSection,
@@ -29,6 +30,7 @@ from .highlight import highlighted
 from .learning import Learning, learning
 from .look import Look
 from .matrix import matrix_chart
+from .pareto import on_fronts, pareto_charts
 from .svg import draw
 from .text import clean, printable
 
@@ -96,6 +98,7 @@ def _environment() -> Environment:
         "seconds": seconds,
         "size": size,
         "number": number,
+        "bytes": lambda value: "–" if value is None else size(value),
         "fuse": highlighted,
     }
     environment.filters.update(filters)
@@ -177,20 +180,36 @@ def _space(data: ReportData) -> _Space | None:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    number: int
-    genotype: str
+    trial: Trial
     score: str
-    parameters: int | None
-    macs: int | None
-    seconds: float | None
-    round: str
+    plain: str
+
+
+@dataclass(frozen=True, slots=True)
+class _OnFront:
+    row: _Row
+    measures: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Final:
+    final: Final
+    search_score: str
+    score: str
+    valid: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Search:
+    """`latency` and `priced` say whether there are columns for them."""
+
     charts: tuple[Markup, ...]
     rows: tuple[_Row, ...]
     more: tuple[_Row, ...]
+    front: tuple[_OnFront, ...]
+    finals: tuple[_Final, ...]
+    latency: bool
+    priced: bool
     scored: int
     failures: tuple[Trial, ...]
     failed: int
@@ -201,26 +220,19 @@ def _search(section: SearchSection) -> _Search:
     scored = [t for t in section.trials if t.score is not None and isfinite(t.score)]
     failed = [t for t in section.trials if t.failure]
     best = sorted(scored, key=lambda trial: (-(trial.score or 0.0), trial.number))
-    rows = tuple(
-        [
-            _Row(
-                t.number,
-                t.genotype,
-                _score(t.score, section.percent),
-                t.parameters,
-                t.macs,
-                t.seconds,
-                t.round,
-            )
-            for t in best[:_MOST_ROWS]
-        ]
-    )
+
+    def shown(value: float | None) -> str:
+        return _score(value, section.percent)
+
+    def row(trial: Trial) -> _Row:
+        return _Row(trial, shown(trial.score), shown(trial.plain))
+
+    rows = tuple([row(trial) for trial in best[:_MOST_ROWS]])
     told = section.architecture
     charts = [_progress(section, scored, failed)] if section.trials and told is None else []
-    sized = [t for t in scored if t.parameters]
     # The scores of epochs are a supernet's: they say nothing of a network's size.
-    if told is None and len({t.parameters for t in sized}) > 1:
-        charts.append(_by_size(section, sized))
+    comparable = scored if told is None else []
+    charts += pareto_charts(section, comparable, lambda trial: _tip(trial, section))
     charts += [
         line_chart(c.series, Look(c.title, c.x, c.y, log_y=c.log_y), c.marks)
         for c in section.charts
@@ -229,6 +241,15 @@ def _search(section: SearchSection) -> _Search:
         tuple([_picture(chart) for chart in charts]),
         rows[:_FIRST_ROWS],
         rows[_FIRST_ROWS:],
+        tuple([_OnFront(row(f.trial), ", ".join(f.measures)) for f in on_fronts(comparable)]),
+        tuple(
+            [
+                _Final(f, shown(f.search_score), shown(f.score), shown(f.valid))
+                for f in section.finals
+            ]
+        ),
+        any(t.latency is not None for t in (*section.trials, *section.finals)),
+        any(t.plain is not None for t in scored),
         len(scored),
         tuple(failed[:_MOST_FAILURES]),
         len(failed),
@@ -272,32 +293,6 @@ def _progress(section: SearchSection, scored: Sequence[Trial], failed: Sequence[
 def _tip(trial: Trial, section: SearchSection) -> str:
     score = _score(trial.score, section.percent)
     return clean(f"{trial.number}: {score} {trial.genotype}")
-
-
-def _by_size(section: SearchSection, sized: Sequence[Trial]) -> str:
-    rounds = list(dict.fromkeys(t.round for t in sized))
-    grouped = rounds if 1 < len(rounds) <= 6 else [None]
-    series: list[Series] = []
-    for name in grouped:
-        these = [t for t in sized if name is None or t.round == name]
-        series.append(
-            Series(
-                name or "trial",
-                [float(t.parameters or 0) for t in these],
-                [t.score or 0.0 for t in these],
-                "points",
-                tips=[_tip(t, section) for t in these],
-            )
-        )
-    sizes = [t.parameters or 1 for t in sized]
-    look = Look(
-        "Score against size",
-        "parameters",
-        section.metric,
-        percent=section.percent,
-        log_x=max(sizes) > 8 * min(sizes),
-    )
-    return scatter_chart(series, look)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -16,13 +16,30 @@ def key_table() -> str:
     sections: list[str] = []
     for name, field in TaskSettings.model_fields.items():
         model = cast("type[BaseModel]", field.annotation)
-        rows = [
-            f"| `{key}` | {_type(entry)} | {_default(entry)} | {_cell(entry['description'])} |"
-            for key, entry in _entries(model).items()
-        ]
-        head = f"### `[{name}]`: {field.description}\n\n| key | type | default | meaning |"
-        sections.append("\n".join([head, "|---|---|---|---|", *rows]))
+        sections.append(_section(name, field.description or "", model))
+        for key, inner in model.model_fields.items():
+            optional = [t for t in get_args(inner.annotation) if _is_model(t)]
+            sections += [_section(f"{name}.{key}", _told(t), t) for t in optional]
     return "\n\n".join(sections) + "\n"
+
+
+def _section(name: str, told: str, model: type[BaseModel]) -> str:
+    rows = [
+        f"| `{key}` | {_type(entry)} | {_default(entry)} | {_cell(entry['description'])} |"
+        for key, entry in _entries(model).items()
+    ]
+    head = f"### `[{name}]`: {told}\n\n| key | type | default | meaning |"
+    return "\n".join([head, "|---|---|---|---|", *rows])
+
+
+def _is_model(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _told(model: type[BaseModel]) -> str:
+    """What a section within a section is for: the first line of its docstring."""
+    line = (model.__doc__ or "").splitlines()[0].rstrip(".")
+    return line[:1].lower() + line[1:]
 
 
 def _entries(model: type[BaseModel]) -> dict[str, dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ..backends.latency import Timing
 from ..training.settings import TrainSettings
 
 
@@ -85,6 +86,47 @@ class FinalSettings(TrainSettings):
     ] = False
 
 
+class LatencySection(_Section):
+    """How latencies are measured on this machine's CPU."""
+
+    runtime: Annotated[Literal["torch", "onnx"], Field(description="what runs the network")] = (
+        "torch"
+    )
+    batch: Annotated[int, Field(ge=1, description="samples at once")] = 1
+    threads: Annotated[int, Field(ge=1, description="that work on one operator")] = 1
+    warm_ups: Annotated[int, Field(ge=0, description="runs before any is timed")] = 5
+    runs: Annotated[int, Field(ge=1, description="of which the median is taken")] = 30
+    sizes: Annotated[
+        dict[str, Annotated[int, Field(ge=1)]],
+        Field(description="a number for each other named size: `{T = 16}`"),
+    ] = Field(default_factory=dict)
+
+    @property
+    def timing(self) -> Timing:
+        """The same, for who measures."""
+        return Timing(**self.model_dump())
+
+
+class PriceSection(_Section):
+    """What a candidate's score loses for what its network costs, as it is searched.
+
+    With m the measure, T the target and w the weight, `linear` is score - w * max(0, m/T - 1), and
+    `product` is score * (m/T)^-w, MnasNet's soft constraint (Tan et al. 2019, eq. 2 with
+    alpha = beta = -w), whose w is 0.07.
+    """
+
+    measure: Annotated[
+        Literal["parameters", "macs", "flops", "activation_bytes", "latency"],
+        Field(description="what of a network is priced"),
+    ]
+    target: Annotated[float, Field(gt=0, description="what it should be at most")]
+    weight: Annotated[float, Field(ge=0, description="what going beyond the target costs")] = 0.07
+    form: Annotated[
+        Literal["linear", "product"],
+        Field(description="`score - weight * max(0, m/T - 1)`, or `score * (m/T) ** -weight`"),
+    ] = "linear"
+
+
 class SearchSection(_Section):
     """How genotypes are looked for."""
 
@@ -113,10 +155,30 @@ class SearchSection(_Section):
             "after the other",
         ),
     ] = 64
+    price: Annotated[
+        PriceSection | None,
+        Field(description="what a score loses for what the network costs, see below"),
+    ] = None
+    latency: Annotated[
+        LatencySection | None,
+        Field(
+            description="given, the latency of each network is measured; so it is, by the "
+            "defaults below, where it is priced or the space requires it"
+        ),
+    ] = None
     train: Annotated[
         CandidateSettings,
         Field(description="how candidates are trained: as `[train]`, but `epochs` is 2 if not set"),
     ] = Field(default_factory=CandidateSettings)
+
+    @model_validator(mode="after")
+    def _prices_what_is_above_nought(self) -> SearchSection:
+        if self.price and self.price.form == "product" and self.train.metric == "loss":
+            raise ValueError(
+                'expected `form = "linear"` in `price`, as the score is a loss, which is below '
+                "nought and would gain by a product, found 'product'"
+            )
+        return self
 
 
 class ExportSection(_Section):

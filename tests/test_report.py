@@ -18,7 +18,7 @@ from fusegraph.ir.diagnostics import FusegraphError
 from fusegraph.ir.dsl import loads
 from fusegraph.report.axes import decades, percent, scale_of, short, ticks
 from fusegraph.report.bars import Bar, bar_chart
-from fusegraph.report.curves import Mark, Series, line_chart, pareto_front, scatter_chart
+from fusegraph.report.curves import Mark, Series, line_chart
 from fusegraph.report.data import (
     Chart,
     ComparisonSection,
@@ -42,6 +42,7 @@ from fusegraph.report.highlight import highlighted
 from fusegraph.report.look import Look
 from fusegraph.report.matrix import matrix_chart
 from fusegraph.report.page import mean_and_error, render_report, seconds, size, write_report
+from fusegraph.report.pareto import front, pareto_chart
 
 SPACE = """fuse 1
 space small { # a comment
@@ -323,7 +324,7 @@ def test_charts_of_any_numbers_are_well_formed(
         svg = line_chart([Series("s", xs, ys, shape, low=ys, high=ys)], look)
         assert "nan" not in re.sub(r"<title>.*?</title>", "", svg)
         ElementTree.fromstring(svg)
-    ElementTree.fromstring(scatter_chart([Series("s", xs, ys)], look))
+    ElementTree.fromstring(pareto_chart([Series("s", xs, ys)], look))
     ElementTree.fromstring(bar_chart([Bar("b", y, 0.1) for y in ys], look))
 
 
@@ -353,8 +354,23 @@ def test_an_empty_chart_says_so() -> None:
 
 
 def test_the_pareto_front_is_what_nothing_beats() -> None:
-    points = [(1.0, 0.5), (2.0, 0.7), (2.0, 0.6), (3.0, 0.7), (4.0, 0.9), (0.5, 0.4)]
-    assert pareto_front(points) == [(0.5, 0.4), (1.0, 0.5), (2.0, 0.7), (4.0, 0.9)]
+    points = [(1.0, 0.5), (2.0, 0.7), (2.0, 0.6), (3.0, 0.7), (4.0, 0.9), (0.5, 0.4), (2.0, 0.7)]
+    assert front(points) == [5, 0, 1, 6, 4]
+
+
+def _dominates(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return one[0] <= other[0] and one[1] >= other[1] and one != other
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 6).map(float)] * 2), max_size=30))
+def test_no_point_on_the_front_is_dominated_and_each_other_one_is(
+    points: list[tuple[float, float]],
+) -> None:
+    found = front(points)
+    assert sorted(set(found)) == sorted(found)
+    for place, point in enumerate(points):
+        beaten = any(_dominates(other, point) for other in points)
+        assert beaten == (place not in found)
 
 
 def test_bars_show_their_values_and_errors() -> None:
