@@ -26,6 +26,7 @@ from ..ir.support.files import write_whole
 from .feature_checks import labels_out_of_range, rows_not_finite
 from .growing_array import GrowingArray, check_kept
 from .manifest import LabelKind, SplitName, Tap, TapName
+from .problems import problems_of
 
 PROGRESS, FEATURES, OLDER, LOCK = "progress.json", "features", "older", "lock"
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -101,9 +102,9 @@ def read_progress(folder: Path) -> Progress:
     except OSError as error:
         raise damaged(file, f"it cannot be read: {error}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        path = ".".join(map(str, first["loc"]))
-        raise damaged(file, f"{path}: {first['msg']}" if path else first["msg"]) from None
+        first = problems_of(error, Progress)[0]
+        told = f"{first.path}: {first.message}" if first.path else first.message
+        raise damaged(file, told) from None
     for split, progress in found.splits.items():
         if set(progress.checksums) != {*found.taps, "labels"}:
             raise damaged(file, f"splits.{split}.checksums: other taps than in `taps`")

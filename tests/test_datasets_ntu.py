@@ -275,21 +275,34 @@ def _none(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "found"),
+    ("spoil", "found", "todo"),
     [
-        (_no_video, f"found no {ntu_name(4)}_rgb.avi: 1 of 2 skeleton files stand alone"),
-        (_twice, f"expected one skeleton file of sample {ntu_name(4)}, found a second"),
-        (_none, "expected files S001C001P001R001A001_rgb.avi below this folder, found none"),
+        (
+            _no_video,
+            f"found no {ntu_name(4)}_rgb.avi: 1 of 2 skeleton files stand alone",
+            "or use one input: `--option inputs=skeleton`",
+        ),
+        (
+            _twice,
+            f"expected one skeleton file of sample {ntu_name(4)}, found a second",
+            "remove one of them",
+        ),
+        (
+            _none,
+            "expected files S001C001P001R001A001_rgb.avi below this folder, found none",
+            "or leave rgb out: `--option inputs=skeleton`",
+        ),
     ],
 )
 def test_files_that_are_missing_or_double_are_told(
-    tmp_path: Path, spoil: Callable[[Path], None], found: str
+    tmp_path: Path, spoil: Callable[[Path], None], found: str, todo: str
 ) -> None:
     write_ntu(tmp_path, [ntu_name(1), ntu_name(4)])
     spoil(tmp_path)
     wrong = _finding(lambda: open_dataset("ntu", tmp_path, SMALL))
     assert wrong.code == "E642"
     assert found in wrong.message
+    assert wrong.help.endswith(todo)
 
 
 def test_options_are_checked_at_once_with_the_nearest_name(tmp_path: Path) -> None:

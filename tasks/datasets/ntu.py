@@ -136,11 +136,11 @@ def _find(root: Path, kind: str) -> dict[str, Path]:
             )
         found[name] = file
     if not found:
+        others = " or ".join(f"`--option inputs={k}`" for k in SUFFIXES if k != kind)
         raise not_found(
             root,
             f"expected files S001C001P001R001A001{suffix} below this folder, found none",
-            f"give the folder that the data set was unpacked to, or leave {kind} out: "
-            "`--option inputs=rgb` or `--option inputs=skeleton`",
+            f"give the folder that the data set was unpacked to, or leave {kind} out: {others}",
         )
     return found
 

@@ -131,7 +131,9 @@ def read_settings(settings: type[S], options: Mapping[str, object]) -> S:
                     code="E640",
                     message=f"unknown option `{problem.unknown}`"
                     if problem.unknown
-                    else f"option `{problem.path}`: {problem.message}",
+                    else f"option `{problem.path}`: {problem.message}"
+                    if problem.path
+                    else problem.message,
                     place=f"--option {problem.path}" if problem.path else "--option",
                     help=nearest(problem.unknown, problem.known),
                 )
