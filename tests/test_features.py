@@ -206,7 +206,11 @@ def _edit(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
         (lambda m: m["splits"].update(train="many"), "found 'many'", ""),
         (lambda m: m["taps"].update({"../x": {"shape": [1]}}), "expected", ""),
         (lambda m: m.update(labels=3), "expected a table, found 3", ""),
-        (lambda m: m["labels"].update(names=[1, "b", "c"]), "expected a text, found 1", ""),
+        (
+            lambda m: m["labels"].update(names=[1, "b", "c"]),
+            "expected a text as item 1, found 1",
+            "",
+        ),
     ],
 )
 def test_a_wrong_manifest_is_told_by_key(
