@@ -14,7 +14,9 @@ from math import comb
 from ..ir.decisions import Decision, KOf, Setting, SomeOf
 from ..ir.diagnostics import Diagnostic, FusegraphError
 from ..ir.graph import Graph
-from ..ir.reach import WHOLE, Site, Skeleton, skeleton
+from ..ir.levels import Levels
+from ..ir.reach import skeleton
+from ..ir.sites import WHOLE, Site, Skeleton
 from .explore import enumerate_genotypes
 from .requirements import is_measured
 
@@ -30,21 +32,33 @@ class Count:
     """`genotypes` is exact, or with `bound` an upper bound.
 
     It is a bound where a `require` rules some out of too many to try one by one, or where the
-    networks would have to be run for it.
+    networks would have to be run for it, or where levelled graphs are too many to be told apart;
+    then there are `least` at the least.
     """
 
     genotypes: int
     bound: bool = False
+    least: int = 0
 
 
 def count(space: Graph) -> Count:
     """The number of genotypes. Raises FusegraphError (E504) where it cannot be counted exactly."""
     free = _Counter(skeleton(space), space.name).count()
+    if not all(_is_exact(decision) for decision in space.decisions.values()):
+        least = 0 if space.requires else _Counter(skeleton(space), space.name, least=True).count()
+        return Count(free, bound=True, least=least)
     if not space.requires:
         return Count(free)
     if free > MOST_ENUMERATED or any(map(is_measured, space.requires)):
         return Count(free, bound=True)
     return Count(sum(1 for _ in enumerate_genotypes(space)))
+
+
+def _is_exact(decision: Decision) -> bool:
+    if not isinstance(decision, Levels):
+        return True
+    least, most = decision.bounds()
+    return least == most
 
 
 def _mask(places: Iterable[int]) -> int:
@@ -57,7 +71,8 @@ def _mask(places: Iterable[int]) -> int:
 class _Counter:
     """The states while the sites of one space are visited from the outputs down."""
 
-    def __init__(self, bones: Skeleton, name: str) -> None:
+    def __init__(self, bones: Skeleton, name: str, *, least: bool = False) -> None:
+        self.least = least
         self.sites = bones.sites
         self.name = name
         self.work = 0
@@ -96,6 +111,10 @@ class _Counter:
         decision = site.decision
         if decision is None:
             return _joined(live, _mask(site.branches[0]))
+        if isinstance(decision, Levels):
+            many = decision.bounds()[not self.least]
+            behind = _joined(live, _mask(site.branches[0]))
+            return {state: ways * many for state, ways in behind.items()}
         if self.uses[decision.key] > 1:
             return self._tied(site, decision, live)
         if site.slot == WHOLE and isinstance(decision, (KOf, SomeOf)):

@@ -20,7 +20,7 @@ from typing import Any
 
 from ..ir.graph import Graph, graph
 from ..ir.node import Node, build, cell, intern, topological
-from ..ir.ops import CELL, CHOICE, FORMAL, INPUT, MAYBE, PRIMITIVES
+from ..ir.ops import CELL, CHOICE, FORMAL, INPUT, LEVELS, MAYBE, PRIMITIVES
 
 _ZERO_TO_ZERO = frozenset(
     (
@@ -49,7 +49,7 @@ def _simplified(roots: list[Node]) -> dict[Node, Node]:
         inputs = tuple([done[i] for i in node.inputs])
         if node.op is CELL:
             done[node] = _cell(node, inputs)
-        elif node.op in (INPUT, FORMAL, CHOICE, MAYBE):
+        elif node.op in (INPUT, FORMAL, CHOICE, MAYBE, LEVELS):
             done[node] = node if inputs == node.inputs else intern(node.op, inputs, node.attrs, "")
         else:
             same = inputs == node.inputs

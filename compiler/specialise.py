@@ -9,10 +9,12 @@ from weakref import WeakKeyDictionary
 
 from ..ir.decisions import Decision, Setting
 from ..ir.dims import Expr, decisions_in
+from ..ir.dsl import elaborated
 from ..ir.genotype import Genotype
 from ..ir.graph import Graph, Requirement, graph
+from ..ir.levels import Levels
 from ..ir.node import Node, cell, formal, intern, topological
-from ..ir.ops import CELL, CHOICE, FORMAL, MAYBE
+from ..ir.ops import CELL, CHOICE, FORMAL, LEVELS, MAYBE
 from ..ir.settling import pretty, settle
 from ..ir.types import Type, tensor
 
@@ -229,6 +231,20 @@ def _settled_attr(value: Any, settings: Mapping[str, Setting]) -> Any:
     return value
 
 
+def _opened(
+    space: Graph, genotype: Genotype | Mapping[str, Setting]
+) -> tuple[Graph, Mapping[str, Setting]]:
+    """The space of the levelled graph that is chosen, with the settings of its nodes' decisions."""
+    settings = dict(genotype.settings if isinstance(genotype, Genotype) else genotype)
+    root = next(root for root in space.roots if root.op is LEVELS)
+    levels = root.decision
+    assert isinstance(levels, Levels)
+    chosen = levels.graph_of(settings.pop(levels.key))
+    for label, node in zip(chosen.labels, chosen.nodes, strict=True):
+        settings |= {f"{levels.key}{label}.{name}": found for name, found in node.attributes}
+    return elaborated(root["program"], chosen.shape), settings
+
+
 _specialisers: WeakKeyDictionary[Graph, Specialiser] = WeakKeyDictionary()
 
 
@@ -238,6 +254,8 @@ def specialise(space: Graph, genotype: Genotype | Mapping[str, Setting]) -> Grap
     Precondition: each decision that is reached has a setting. Postcondition: a graph without
     decisions; what is not reached is not there. Raises KeyError for a missing setting.
     """
+    if any(root.op is LEVELS for root in space.roots):
+        return specialise(*_opened(space, genotype))
     found = _specialisers.get(space)
     if found is None:
         found = _specialisers[space] = Specialiser(space)

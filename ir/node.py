@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 
 from .decisions import Decision
 from .dims import Expr, symbol, symbols_in
-from .ops import CELL, CHOICE, FORMAL, INPUT, MAYBE, Attrs, Misfit, Op, Weight
+from .ops import CELL, CHOICE, FORMAL, INPUT, LEVELS, MAYBE, Attrs, Misfit, Op, Weight
 from .settling import bind
 from .types import DTYPES, Type
 
@@ -33,7 +33,9 @@ class Kernel:
     def __init__(self, op: Op, types: tuple[Type, ...], attrs: tuple[Any, ...]) -> None:
         self.type = op.infer(types, dict(zip(op.names, attrs, strict=True)))
         self.prefix = f"{op.name}({attrs_text(attrs, lambda _: '_')})".encode()
-        self.is_open = op in (CHOICE, MAYBE) or self.type.maybe is not None or _any_open(attrs)
+        self.is_open = (
+            op in (CHOICE, MAYBE, LEVELS) or self.type.maybe is not None or _any_open(attrs)
+        )
         self.symbols = tuple(dict.fromkeys(_symbols(attrs)))
         self._op = op
         self._attrs = attrs

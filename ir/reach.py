@@ -1,13 +1,14 @@
 """Which decisions a space reaches under which settings: what counting and sampling walk.
 
-A skeleton keeps only what decides, as *sites*: a choice, a subset, an open number in an attribute.
-Each site says which further sites each setting of its decision needs. All else is gone.
+A skeleton keeps only what decides, as *sites*: a choice, a subset, an open number in an attribute,
+a levelled graph. Each site says which further sites each setting of its decision needs. All else
+is gone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -15,42 +16,10 @@ from .cells import expand
 from .decisions import Decision, KOf, Setting
 from .dims import Call, Expr, Pick, Present
 from .graph import Graph
+from .levels.attributes import Attributes
 from .node import Node
-from .ops import CHOICE, MAYBE
-
-WHOLE = -1
-"""The slot of a site that takes the branches of all candidates in the setting."""
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """A place in the graph where a decision matters.
-
-    `branches` has for each candidate the sites that it needs. The setting's candidate at `slot`
-    is taken, or where `slot` is WHOLE every candidate of the setting. A site without a decision
-    only needs others: its one branch.
-    """
-
-    decision: Decision | None
-    slot: int
-    branches: tuple[tuple[int, ...], ...]
-
-    def taken(self, setting: Setting) -> Iterable[int]:
-        """The sites that this setting needs."""
-        if self.slot != WHOLE:
-            return self.branches[setting[self.slot]]
-        return [site for index in setting for site in self.branches[index]]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Skeleton:
-    """The sites of a space, needed ones before those that need them; where a walk starts; and the
-    places of decisions in the order of the space.
-    """
-
-    sites: tuple[Site, ...]
-    roots: tuple[int, ...]
-    order: dict[str, int]
+from .ops import CHOICE, LEVELS, MAYBE
+from .sites import ALWAYS, WHOLE, Site, Skeleton
 
 
 class _Builder:
@@ -87,7 +56,22 @@ class _Builder:
             return self.add(Site(node.decision, node["slot"], branches))
         if node.op is MAYBE:
             return self._subset([node])
+        if node.op is LEVELS:
+            behind = self.copied(node["outer"])
+            return self.add(Site(node.decision, ALWAYS, (behind,)))
         return self.merged([*self.inputs(node.inputs), *self.values(node.attrs)])
+
+    def copied(self, attributes: Attributes) -> tuple[int, ...]:
+        """One place that stands for the roots of sites that were found before."""
+        places: list[tuple[int, ...]] = []
+
+        def moved(needs: Iterable[int]) -> tuple[int, ...]:
+            return self.merged([place for need in needs for place in places[need]])
+
+        for site in attributes.sites:
+            branches = tuple([moved(branch) for branch in site.branches])
+            places.append(self.add(Site(site.decision, site.slot, branches)))
+        return moved(attributes.roots)
 
     def inputs(self, nodes: Sequence[Node]) -> list[int]:
         """The sites of several nodes; all values of one decision together are one site."""
@@ -157,18 +141,41 @@ def skeleton(space: Graph) -> Skeleton:
     """The skeleton of the space, with composites expanded; made once for each space."""
     found = _skeletons.get(space)
     if found is None:
-        builder = _Builder()
-        flat = expand(space)
-        for node in flat.order:
-            if node.op is not MAYBE and not (node.op is CHOICE and isinstance(node.decision, KOf)):
-                builder.entry(node)
-        roots = builder.inputs(flat.roots)
-        for requirement in space.requires:
-            roots += builder.values((requirement.left, requirement.right))
         order = {key: place for place, key in enumerate(space.decisions)}
-        found = Skeleton(tuple(builder.sites), tuple(dict.fromkeys(roots)), order)
-        _skeletons[space] = found
+        sites, roots = _found(space)
+        found = _skeletons[space] = Skeleton(sites, roots, order)
     return found
+
+
+def attributes(space: Graph, keep: Callable[[str], str | None]) -> Attributes:
+    """The decisions of the space for whose key `keep` has a name, under these names, and the sites
+    where they matter. Other decisions count as settled, whatever they need is needed.
+    """
+    kept = {key: name for key in space.decisions if (name := keep(key)) is not None}
+    renamed = {k: replace(d, key=kept[k]) for k, d in space.decisions.items() if k in kept}
+    sites, roots = _found(space)
+    ours: list[Site] = []
+    for site in sites:
+        decision = site.decision
+        if decision is not None and decision.key in renamed:
+            ours.append(Site(renamed[decision.key], site.slot, site.branches))
+        else:
+            needs = {place for branch in site.branches for place in branch}
+            ours.append(Site(None, 0, (tuple(sorted(needs)),)))
+    return Attributes(tuple(renamed.values()), tuple(ours), roots)
+
+
+def _found(space: Graph) -> tuple[tuple[Site, ...], tuple[int, ...]]:
+    """The sites of the space and where a walk starts."""
+    builder = _Builder()
+    flat = expand(space)
+    for node in flat.order:
+        if node.op is not MAYBE and not (node.op is CHOICE and isinstance(node.decision, KOf)):
+            builder.entry(node)
+    roots = builder.inputs(flat.roots)
+    for requirement in space.requires:
+        roots += builder.values((requirement.left, requirement.right))
+    return tuple(builder.sites), tuple(dict.fromkeys(roots))
 
 
 def walk(space: Graph, choose: Callable[[Decision], Setting]) -> dict[str, Setting]:
@@ -176,24 +183,4 @@ def walk(space: Graph, choose: Callable[[Decision], Setting]) -> dict[str, Setti
 
     `choose` is asked once for each reached decision. The result is in the order of the space.
     """
-    bones = skeleton(space)
-    sites = bones.sites
-    settings: dict[str, Setting] = {}
-    seen = bytearray(len(sites))
-    stack = list(bones.roots)
-    while stack:
-        place = stack.pop()
-        if seen[place]:
-            continue
-        seen[place] = 1
-        site = sites[place]
-        decision = site.decision
-        if decision is None:
-            stack += site.branches[0]
-            continue
-        setting = settings.get(decision.key)
-        if setting is None:
-            setting = settings[decision.key] = choose(decision)
-        stack += site.taken(setting)
-    order = bones.order
-    return {key: settings[key] for key in sorted(settings, key=order.__getitem__)}
+    return skeleton(space).walk(choose)

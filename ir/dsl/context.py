@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..decisions import Decision
 from ..diagnostics import Diagnostic, Edit, FusegraphError, Label, Span
@@ -12,6 +12,10 @@ from ..graph import Requirement
 from ..node import Node
 from ..support.names import nearest
 from . import syntax as s
+
+if TYPE_CHECKING:
+    from ..levels import LevelGraph
+    from .levels import OpenLevels
 
 MOST_STATEMENTS = 50_000
 """Statements that are carried out, those in loops and cells each time."""
@@ -63,6 +67,8 @@ class Elaboration:
     calls: list[tuple[s.CellTree, Span]] = field(default_factory=list[tuple[s.CellTree, Span]])
     statements: int = 0
     shared: int = 0
+    shape: LevelGraph | None = None
+    levels: OpenLevels | None = None
 
     def report(self, diagnostic: Diagnostic) -> None:
         """Keep the error and go on, but not for ever."""

@@ -14,6 +14,7 @@ from . import syntax as s
 from .context import Candidate, Elaboration, problem
 from .expressions import Place, bounds, evaluate, spread
 from .kinds import is_static, kind_of, needs_index, whole_of
+from .levels import taken_inputs
 from .misfits import kinds_problem, misfit_problem
 from .values import Family, Many, OpChoice, OpRef, Scope
 
@@ -23,7 +24,10 @@ MOST_CANDIDATES = 4096
 
 def decide(world: Elaboration, tree: s.Decide, scope: Scope, place: Place) -> Any:
     """The open value. A decision that leaves nothing open is none, and gives its only value."""
-    candidates = _candidates(world, tree, scope, place)
+    candidates = _offered(world, tree, scope, place)
+    inputs = taken_inputs(world, tree, candidates)
+    if inputs is not None:
+        return inputs
     labels = tuple([candidate.label for candidate in candidates])
     values = tuple([candidate.value for candidate in candidates])
     _check_labels(tree, candidates)
@@ -52,6 +56,20 @@ def _key(place: Place, name: str) -> str:
     return f"{place.target}.{name}" if place.target else name
 
 
+def _offered(
+    world: Elaboration, tree: s.Decide, scope: Scope, place: Place
+) -> tuple[Candidate, ...]:
+    """The candidates; only here may a template name the nodes of lower levels."""
+    template = world.levels.template if world.levels is not None else None
+    if template is None:
+        return _candidates(world, tree, scope, place)
+    before, template.offering = template.offering, True
+    try:
+        return _candidates(world, tree, scope, place)
+    finally:
+        template.offering = before
+
+
 def _candidates(
     world: Elaboration, tree: s.Decide, scope: Scope, place: Place
 ) -> tuple[Candidate, ...]:
@@ -78,6 +96,10 @@ def _candidates(
                 if many <= MOST_CANDIDATES:
                     numbers = range(first, last + 1)
                     found += [Candidate(str(number), number, item.span) for number in numbers]
+            elif isinstance(item, s.Labelled):
+                value = evaluate(world, item.value, scope, place.inner)
+                found.append(Candidate(item.name.id, value, item.span))
+                many += 1
             else:
                 values = spread(world, (item,), scope, place.inner)
                 found += [Candidate(label, value, item.span) for label, value in values]

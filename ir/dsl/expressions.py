@@ -11,7 +11,16 @@ from . import syntax as s
 from .arithmetic import SCALAR_FUNCTIONS, combined, negated, number
 from .context import Elaboration, Problem, Silent, problem, unknown
 from .kinds import kind_of, needs_index, whole_of
-from .values import POISON, CellDef, Family, Many, OpRef, Scope
+from .values import (
+    POISON,
+    CellDef,
+    Family,
+    LevelFamily,
+    LevelMembers,
+    Many,
+    OpRef,
+    Scope,
+)
 
 CONSTANTS = {"true": True, "false": False}
 
@@ -149,6 +158,15 @@ def _name(tree: s.Name, scope: Scope) -> Any:
 
 def _index(world: Elaboration, tree: s.Index, scope: Scope) -> Any:
     base = evaluate(world, tree.base, scope, Place("", False))
+    found = _selected(world, tree, base, scope)
+    if isinstance(base, (LevelFamily, LevelMembers)):
+        from .levels import note_read
+
+        note_read(world, base, found, tree)
+    return found
+
+
+def _selected(world: Elaboration, tree: s.Index, base: Any, scope: Scope) -> Any:
     selector = tree.selector
     if isinstance(base, tuple):
         return _item(world, tree, base, scope)  # pyright: ignore[reportUnknownArgumentType]

@@ -21,8 +21,9 @@ from ..dims import Expr, call, divide, floordiv, mod, pick, present, symbol, tex
 from ..graph import Graph, Requirement, graph
 from ..node import Node, build, cell, choice, formal, input_node, maybe, topological
 from ..numbers import FUNCTIONS
-from ..ops import CELL, CHOICE, FORMAL, INPUT, MAYBE, PRIMITIVES, Misfit
+from ..ops import CELL, CHOICE, FORMAL, INPUT, LEVELS, MAYBE, PRIMITIVES, Misfit
 from ..types import DTYPES, Type, tensor
+from .load import open_output
 
 # ── printing ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -30,7 +31,8 @@ from ..types import DTYPES, Type, tensor
 def print_graph(space: Graph) -> str:
     """The graph as text, one node a line."""
     lines = ["fuse 1", f"graph {json.dumps(space.name)} {{"]
-    for decision in space.decisions.values():
+    ours = {d.key for node in space.roots if node.op is LEVELS for d in _of_program(node)}
+    for decision in [d for key, d in space.decisions.items() if key not in ours]:
         labels = ", ".join(map(json.dumps, decision.labels))
         lines.append(f"  decision {json.dumps(decision.key)} = {_kind_text(decision)} {{{labels}}}")
     numbers: dict[Node, int] = {}
@@ -40,6 +42,11 @@ def print_graph(space: Graph) -> str:
     lines += [f"  require {requirement.text}" for requirement in space.requires]
     lines += [f"  output {json.dumps(name)} = %{numbers[node]}" for name, node in space.outputs]
     return "\n".join([*lines, "}"]) + "\n"
+
+
+def _of_program(node: Node) -> tuple[Decision, ...]:
+    """The decisions that the program of a levelled output tells."""
+    return (node.decision, *node["outer"].decisions)
 
 
 def _kind_text(decision: Decision) -> str:
@@ -70,6 +77,9 @@ def _print_node(node: Node, numbers: dict[Node, int], lines: list[str], indent: 
     elif node.op is CHOICE or node.op is MAYBE:
         place = node["slot"] if node.op is CHOICE else node["index"]
         lines.append(f"{head}{node.op.name}({refs}; {json.dumps(node.decision.key)}, {place})")
+    elif node.op is LEVELS:
+        program, output = json.dumps(node["program"]), json.dumps(node["output"])
+        lines.append(f"{head}levels({program}, {output})")
     elif node.op is CELL:
         attrs = ", ".join([f"{name}={_value_text(value)}" for name, value in node["bound"]])
         tail = f"; {attrs}" if attrs else ""
@@ -112,6 +122,10 @@ def parse_graph(text: str, file: str = "<graph>") -> Graph:
         column = max(1, int(getattr(error, "column", 1)))
         span = Span(file, line, column, line, column + 1)
         raise FusegraphError(_broken("this is not the flat form of a graph", span)) from None
+    except FusegraphError as error:
+        why = error.diagnostics[0].message
+        span = Span(file, 1, 1, 1, 2)
+        raise FusegraphError(_broken(f"the graph does not hold together: {why}", span)) from None
     except (_Broken, Misfit, KeyError, ValueError, TypeError, IndexError, RecursionError) as error:
         span = Span(file, 1, 1, 1, 2)
         raise FusegraphError(_broken(f"the graph does not hold together: {error}", span)) from None
@@ -221,6 +235,8 @@ class _Reader:
             case "made_maybe":
                 ref, decision, index = parts
                 return maybe(self.decisions[_string(decision)], int(index), nodes[str(ref)])
+            case "made_levels":
+                return open_output(_string(parts[0]), _string(parts[1]))
             case _:
                 name, refs, attrs = parts
                 op = PRIMITIVES[str(name)]

@@ -26,6 +26,14 @@ def format_text(text: str, file: str = "<text>") -> str:
     return "\n".join(formatter.lines).rstrip("\n") + "\n"
 
 
+def format_items(items: Sequence[s.Item]) -> str:
+    """A file of these items in the one layout, without comments."""
+    formatter = _Formatter("")
+    formatter.lines.append("fuse 1")
+    formatter.items(items, "")
+    return "\n".join(formatter.lines) + "\n"
+
+
 @dataclass(slots=True)
 class _Comment:
     line: int
@@ -115,6 +123,8 @@ class _Formatter:
                 head = f"for {name.id} in {s.unparse(values)} {{"
                 if not self._on_one_line(tree, head, body, indent):
                     self._block(tree, head, body, indent)
+            case s.LevelsTree(name=name, levels=levels):
+                self._block(tree, f"levels {name.id} {{", levels, indent)
             case s.ScopeTree(path=path, entries=entries):
                 if not self._on_one_line(tree, f"{path.text} {{", entries, indent):
                     self._block(tree, f"{path.text} {{", entries, indent)
@@ -189,6 +199,13 @@ def _statement(tree: s.Tree, indent: str) -> list[str]:
         case s.Require(left=left, relation=relation, right=right, last=last):
             end = f" .. {s.unparse(last)}" if last is not None else ""
             return [f"{indent}require {s.unparse(left)} {relation} {s.unparse(right)}{end}"]
+        case s.LevelTree(number=number, width=width, least=least, template=template):
+            head = f"{indent}level {s.unparse(number)} width {s.unparse(width)}"
+            head += f" least {s.unparse(least)} {{" if least is not None else " {"
+            line = f"{head} {s.unparse(template)} }}"
+            if len(line) <= WIDTH:
+                return [line]
+            return [head, *_laid_out(template, indent + INDENT), f"{indent}}}"]
         case s.Entry(path=path, value=value):
             return [f"{indent}{path.text} = {s.unparse(value)}"]
         case _:
@@ -244,6 +261,8 @@ def _laid_out(tree: s.Tree, indent: str, before: str = "", after: str = "") -> l
             return [f"{indent}{before}(", *_listed(items, deeper), f"{indent}){after}"]
         case s.Keyword(name=name, value=value):
             return _laid_out(value, indent, f"{before}{name.id}=", after)
+        case s.Labelled(name=name, value=value):
+            return _laid_out(value, indent, f"{before}{name.id}: ", after)
         case s.Binary(operator=operator, left=left, right=right):
             first = _laid_out(left, indent, before, f" {operator}")
             return [*first, *_laid_out(right, deeper, "", after)]

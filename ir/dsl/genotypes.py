@@ -9,9 +9,11 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from ..decisions import Decision, KOf, Setting, SomeOf, UnknownLabel
 from ..diagnostics import Diagnostic, Edit, FusegraphError, Label, Span, begins_as_fuse
 from ..genotype import Genotype
+from ..levels import Levels
 from ..support.names import nearest
 from . import syntax as s
 from .context import MOST_ERRORS
+from .level_genotypes import LevelsReader, format_levels, owner_of
 from .load import Program, load, read_source
 from .parse import parse
 
@@ -104,9 +106,17 @@ def _read(tree: s.GenotypeTree, program: Program) -> Genotype:
     settings: dict[str, Setting] = {}
     spans: dict[str, Span] = {}
     written = {key for key, _ in _entries(tree)}
+    readers = {
+        key: LevelsReader(decision, tree, program.decision_spans)
+        for key, decision in space.decisions.items()
+        if isinstance(decision, Levels)
+    }
     for key, entry in _entries(tree):
         decision = space.decisions.get(key)
-        if decision is None:
+        levels = owner_of(key, space.decisions)
+        if levels is not None:
+            readers[levels.key].add(key, entry)
+        elif decision is None or isinstance(decision, Levels):
             errors.append(_unknown_decision(key, entry, program, written))
         elif key in settings:
             errors.append(
@@ -123,6 +133,12 @@ def _read(tree: s.GenotypeTree, program: Program) -> Genotype:
             setting = _setting(decision, entry, program, errors)
             if setting is not None:
                 settings[key] = setting
+    for key, reader in readers.items():
+        setting = reader.setting()
+        if setting is not None:
+            settings[key] = setting
+            spans[key] = tree.space.span
+        errors += reader.errors
     if tree.pin is not None and tree.pin.value != space.digest:
         errors.insert(0, _other_space(tree, tree.pin, program))
     if errors:
@@ -286,7 +302,12 @@ def format_genotype(genotype: Genotype, program: Program, space_path: str | None
     spans = program.decision_spans
     nowhere = Span("", 0, 0, 0, 0)
     scopes: dict[str, list[str]] = {}
+    nodes: list[str] = []
     for key, setting in sorted(genotype.items, key=lambda item: spans.get(item[0], nowhere)):
+        decision = decisions[key]
+        if isinstance(decision, Levels):
+            nodes += format_levels(decision, setting)
+            continue
         scope, name = _scope_of(key)
         scopes.setdefault(scope, []).append(f"{name} = {decisions[key].format(setting)}")
     path = space_path if space_path is not None else Path(program.file).name
@@ -298,4 +319,4 @@ def format_genotype(genotype: Genotype, program: Program, space_path: str | None
             lines.append(f"{scope} {{ {', '.join(scopes[scope])} }}")
         else:
             lines += scopes[scope]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *nodes]) + "\n"

@@ -5,18 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from ..diagnostics import Diagnostic, Edit, FusegraphError, Label, Span
 from ..graph import Graph, graph
-from ..node import Node
+from ..levels import LevelGraph
+from ..levels.witnesses import witnesses
+from ..node import Node, intern, topological
+from ..ops import FORMAL, LEVELS
+from ..reach import attributes
 from ..support.names import nearest
 from . import syntax as s
+from .bundles import MAIN, bundle, unbundled
 from .checking import check_sizes, check_weights
 from .context import Elaboration, Problem, Silent, problem, unknown
 from .expressions import Place, evaluate
+from .levels import unread
 from .parse import LONGEST_FILE, parse
 from .statements import run_space_body
 from .values import CellDef, Many, Scope
@@ -44,8 +51,9 @@ class Program:
 class Library:
     """The files that one program is made of; each is read once, and none outside its root."""
 
-    def __init__(self, root: Path | None) -> None:
+    def __init__(self, root: Path | None, bundled: Mapping[str, str] | None = None) -> None:
         self.root = root
+        self.bundled = bundled or {}
         self.sources: dict[str, str] = {}
         self._scopes: dict[str, Scope] = {}
         self._loading: list[str] = []
@@ -88,6 +96,8 @@ class Library:
         name = use.path.value
         if not name.endswith(".fuse"):
             name += ".fuse"
+        if name in self.bundled:
+            return name, self.bundled[name]
         parts = name.split("/")
         if name.startswith("std/") and ".." not in parts:
             resource = files("fusegraph.ir").joinpath(name)
@@ -242,16 +252,41 @@ def loads(text: str, overrides: Mapping[str, str] | None = None, file: str = "<t
 def _program(text: str, file: str, library: Library, overrides: Mapping[str, str]) -> Program:
     library.sources[file] = text
     tree = parse(text, file)
+    world, space, scope = _elaborated(tree, file, library, overrides, None)
+    if world.levels is not None:
+        world = _levelled(world, tree, file, library, overrides, bundle(space, scope, overrides))
+    made = graph(space.name.id, world.inputs, list(world.outputs.items()), world.requires)
+    levels = world.levels
+    spans = {
+        key: span
+        for key, span in world.decision_spans.items()
+        if key in made.decisions or (levels is not None and levels.owns(key))
+    }
+    return Program(
+        made, file, library.sources, world.spans, spans, world.constants, dict(overrides)
+    )
+
+
+def _elaborated(
+    tree: s.File,
+    file: str,
+    library: Library,
+    overrides: Mapping[str, str],
+    shape: LevelGraph | None,
+) -> tuple[Elaboration, s.SpaceTree, Scope]:
+    """The space of a file with what it says, `levels` open or of this shape.
+
+    Raises FusegraphError with all that is wrong with it.
+    """
     spaces = [item for item in tree.items if isinstance(item, s.SpaceTree)]
-    world = Elaboration()
+    world = Elaboration(shape=shape)
     try:
         scope = file_scope(tree, file, library)
         if len(spaces) != 1:
             raise _not_one_space(tree, spaces, file)
         space = spaces[0]
         world.overrides = {k: _override(k, v) for k, v in overrides.items()}
-        inner = Scope("space", file, scope)
-        run_space_body(world, space, inner)
+        run_space_body(world, space, Scope("space", file, scope))
         _check_overrides(world, space)
     except Problem as error:
         world.diagnostics.append(error.diagnostic)
@@ -281,11 +316,66 @@ def _program(text: str, file: str, library: Library, overrides: Mapping[str, str
         check_sizes(world)
     if world.diagnostics:
         raise FusegraphError(world.diagnostics)
-    made = graph(space.name.id, world.inputs, list(world.outputs.items()), world.requires)
-    spans = {k: v for k, v in world.decision_spans.items() if k in made.decisions}
-    return Program(
-        made, file, library.sources, world.spans, spans, world.constants, dict(overrides)
-    )
+    return world, space, scope
+
+
+def _levelled(
+    world: Elaboration,
+    tree: s.File,
+    file: str,
+    library: Library,
+    overrides: Mapping[str, str],
+    program: str,
+) -> Elaboration:
+    """The space with its levels open: its outputs hold the program.
+
+    Raises FusegraphError where one of a few telling graphs does not elaborate.
+    """
+    state = world.levels
+    assert state is not None
+    if missing := list(unread(world)):
+        raise FusegraphError(missing)
+    decision = state.decision()
+    for shape in witnesses(decision):
+        _elaborated(tree, file, library, overrides, shape)
+    whole = graph("levels", world.inputs, [(str(i), n) for i, n in enumerate(state.roots)])
+    with_outputs = graph("outputs", world.inputs, list(world.outputs.items()), world.requires)
+    both = graph("both", world.inputs, [*whole.outputs, *with_outputs.outputs], world.requires)
+    outer = attributes(both, lambda key: None if state.owns(key) else key)
+    for name, node in world.outputs.items():
+        if any(n.op is FORMAL for n in topological([node])):
+            attrs = (decision, program, name, outer, node.type)
+            world.outputs[name] = intern(LEVELS, both.inputs, attrs, "")
+    return world
+
+
+@lru_cache(maxsize=256)
+def elaborated(program: str, shape: LevelGraph) -> Graph:
+    """The space that a bundled program is for a levelled graph, whose own decisions are open.
+
+    Raises FusegraphError where the program does not elaborate for it.
+    """
+    world, space, _ = _unbundled(program, shape)
+    return graph(space.name.id, world.inputs, list(world.outputs.items()), world.requires)
+
+
+def open_output(program: str, output: str) -> Node:
+    """The output of a bundled program, its levels open. Raises FusegraphError, KeyError."""
+    tree, library = _bundled_tree(program)
+    world, _, _ = _elaborated(tree, MAIN, library, {}, None)
+    if world.levels is None:
+        raise KeyError("levels")
+    return _levelled(world, tree, MAIN, library, {}, program).outputs[output]
+
+
+def _unbundled(program: str, shape: LevelGraph) -> tuple[Elaboration, s.SpaceTree, Scope]:
+    tree, library = _bundled_tree(program)
+    return _elaborated(tree, MAIN, library, {}, shape)
+
+
+def _bundled_tree(program: str) -> tuple[s.File, Library]:
+    library = Library(None, unbundled(program))
+    return parse(library.bundled[MAIN], MAIN), library
 
 
 def _not_one_space(tree: s.File, spaces: list[s.SpaceTree], file: str) -> Problem:

@@ -183,6 +183,14 @@ class _Builder:
     def on_for(self, span: Span, name: lark.Token, values: Any, body: Any) -> s.For:
         return s.For(span, self._name(name), values, body)
 
+    def on_levels(self, span: Span, name: lark.Token, *levels: Any) -> s.LevelsTree:
+        return s.LevelsTree(span, self._name(name), levels)
+
+    def on_level(
+        self, span: Span, number: Any, width: Any, least: Any, template: Any
+    ) -> s.LevelTree:
+        return s.LevelTree(span, number, width, least, template)
+
     def on_range(self, span: Span, first: Any, last: Any) -> s.Interval:
         return s.Interval(span, first, last)
 
@@ -232,6 +240,9 @@ class _Builder:
 
     def on_interval(self, span: Span, first: Any, last: Any) -> s.Interval:
         return s.Interval(span, first, last)
+
+    def on_labelled(self, span: Span, name: lark.Token, value: Any) -> s.Labelled:
+        return s.Labelled(span, self._name(name), value)
 
     def on_number(self, span: Span, token: lark.Token) -> s.Number:
         return s.Number(span, str(token))

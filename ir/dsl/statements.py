@@ -287,8 +287,16 @@ def _loop(world: Elaboration, statement: s.For, scope: Scope) -> None:
             )
         values: list[Any] = list(range(first, last + 1))
     else:
-        trees = tuple([i for i in statement.values.items if not isinstance(i, s.Interval)])
-        values = [v for _, v in spread(world, trees, scope, Place(scope.prefix, False))]
+        trees: list[s.Expression] = []
+        for item in statement.values.items:
+            if isinstance(item, s.Labelled):
+                raise problem(
+                    "E210", "the values of a loop have no labels", item,
+                    help=f"write `{s.unparse(item.value)}`",
+                )  # fmt: skip
+            if not isinstance(item, s.Interval):
+                trees.append(item)
+        values = [v for _, v in spread(world, tuple(trees), scope, Place(scope.prefix, False))]
         values = list(dict.fromkeys([static_of(value, statement.values) for value in values]))
     for value in values:
         world.count_statement(statement.span)

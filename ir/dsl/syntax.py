@@ -8,6 +8,9 @@ from typing import Any
 
 from ..diagnostics import Span
 
+NOWHERE = Span("", 1, 1, 1, 1)
+"""The place of what no file has."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tree:
@@ -125,10 +128,18 @@ class Tuple(Tree):
 
 
 @dataclass(frozen=True, slots=True)
-class Candidates(Tree):
-    """`{a, b, x[*], 1..4}`."""
+class Labelled(Tree):
+    """`label: value` among candidates: what a genotype calls the value."""
 
-    items: tuple[Expression | Interval, ...]
+    name: Name
+    value: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates(Tree):
+    """`{a, b, x[*], 1..4, label: c}`."""
+
+    items: tuple[Expression | Interval | Labelled, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +231,24 @@ class For(Tree):
 
 
 @dataclass(frozen=True, slots=True)
+class LevelTree(Tree):
+    """`level number width width least least { template }` in an open levelled graph."""
+
+    number: Expression
+    width: Expression
+    least: Expression | None
+    template: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class LevelsTree(Tree):
+    """`levels name { … }`."""
+
+    name: Name
+    levels: tuple[LevelTree, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Return(Tree):
     """`return value`."""
 
@@ -289,7 +318,9 @@ class SpaceTree(Tree):
     body: tuple[Statement, ...]
 
 
-Statement = Dim | Let | Share | Input | Output | For | CellTree | Return | Require | Assign
+Statement = (
+    Dim | Let | Share | Input | Output | For | CellTree | LevelsTree | Return | Require | Assign
+)
 
 # ── genotypes ────────────────────────────────────────────────────────────────────────────────────
 
@@ -381,6 +412,8 @@ def unparse(tree: Tree) -> str:
             many = "" if take is None else f" {take if isinstance(take, str) else unparse(take)}"
             tail = " repeats" if repeats else ""
             return f"?{name.id}{many} of {unparse(source)}{tail}"
+        case Labelled(name=name, value=value):
+            return f"{name.id}: {unparse(value)}"
         case Bare(name=name):
             return f"?{name.id}"
         case TypeTree(dtype=dtype, sizes=sizes):

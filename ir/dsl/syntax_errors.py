@@ -29,7 +29,7 @@ _CLOSERS = {"(": "RPAR", "[": "RSQB", "{": "RBRACE"}
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 _WORDS = (
     "fuse", "use", "space", "cell", "dim", "let", "share", "input", "output", "for", "in",
-    "return", "require", "of", "some", "repeats", "genotype", "with",
+    "return", "require", "of", "some", "repeats", "genotype", "with", "levels",
 )  # fmt: skip
 
 

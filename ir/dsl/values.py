@@ -75,6 +75,14 @@ class Family:
                     yield f"{self.label}[{index}]", value
 
 
+class LevelFamily(Family):
+    """`v` of `levels v`: its members are the levels."""
+
+
+class LevelMembers(Family):
+    """`v[1]`: its members are the nodes of a level."""
+
+
 @dataclass(frozen=True, slots=True)
 class Many:
     """Several values in one place: `x[*]`, or what a decision takes k of."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from . import elementwise, mixing, products, reducing, shaping, stacking, structure
 from .base import Attr, Attrs, Misfit, Op, Weight
-from .structure import CELL, CHOICE, FORMAL, INPUT, MAYBE
+from .structure import CELL, CHOICE, FORMAL, INPUT, LEVELS, MAYBE
 
 PRIMITIVES: Mapping[str, Op] = {
     op.name: op
@@ -29,6 +29,7 @@ __all__ = [
     "CHOICE",
     "FORMAL",
     "INPUT",
+    "LEVELS",
     "MAYBE",
     "PRIMITIVES",
     "STRUCTURE",

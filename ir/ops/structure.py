@@ -82,4 +82,19 @@ CELL = Op(
     structural=True,
 )
 
-OPS = (INPUT, FORMAL, CHOICE, MAYBE, CELL)
+LEVELS = Op(
+    "levels",
+    "An output of a program whose `levels` are open: which graph it is, its setting says.",
+    ("*x",),
+    _declared,
+    (
+        _DECISION,
+        Attr("program", "text", "the program, whole, as `dsl.bundles` writes it"),
+        Attr("output", "text", "which of its outputs"),
+        Attr("outer", "text", "the decisions that are none of a node's own"),
+        _TYPE,
+    ),
+    structural=True,
+)
+
+OPS = (INPUT, FORMAL, CHOICE, MAYBE, CELL, LEVELS)
