@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..ir.decisions import Decision, OneOf, Setting
 from ..ir.graph import Graph
-from ..report.architecture import ArchitectureSection, LearntEpoch, Slots, decisions_of
+from ..report.architecture import ArchitectureSection, LearntCost, LearntEpoch, Slots, decisions_of
 
 _SLACK = 1e-6
 """Weights are rounded to six digits."""
@@ -29,6 +29,10 @@ class _Event(BaseModel):
     valid_score: float
     best: bool
     violated: list[str]
+    measure: str = ""
+    target: list[float] = []
+    expected_cost: float | None = None
+    cost: float | None = None
 
 
 def architecture_of(
@@ -82,7 +86,17 @@ def _epoch(space: Graph, event: _Event) -> LearntEpoch:
         event.valid_loss,
         event.best,
         tuple(event.violated),
+        _cost(event),
     )
+
+
+def _cost(event: _Event) -> LearntCost | None:
+    """Raises ValueError where the target is no range."""
+    if event.expected_cost is None or event.cost is None:
+        return None
+    if len(event.target) not in (0, 2):
+        raise ValueError("a target has two ends")
+    return LearntCost(event.measure, event.expected_cost, event.cost, tuple(event.target))
 
 
 def _slots(decision: Decision, slots: list[list[float]]) -> Slots:

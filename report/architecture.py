@@ -53,6 +53,18 @@ class OpenDecision:
 
 
 @dataclass(frozen=True, slots=True)
+class LearntCost:
+    """What networks of an epoch cost: the mean `expected` of those that were drawn, and the derived
+    genotype's. `measure` says what of them, `target` the range where it shall lie, if any.
+    """
+
+    measure: str
+    expected: float
+    taken: float
+    target: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class LearntEpoch:
     """A supernet after an epoch, and the genotype `taken` that was derived from it.
 
@@ -71,6 +83,7 @@ class LearntEpoch:
     validation_loss: float = float("nan")
     best: bool = False
     violated: tuple[str, ...] = ()
+    cost: LearntCost | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,7 @@ def learning(section: ArchitectureSection, metric: str, as_percent: bool) -> Lea
         _scores(section, metric, as_percent),
         _openness(section),
         _losses(section),
+        *_costs(section),
     ]
     best = section.best
     return Learning(
@@ -131,6 +132,24 @@ def _losses(section: ArchitectureSection) -> str:
     ]
     look = Look("Loss of the supernet", "epoch", "loss", whole_x=True)
     return line_chart(series, look, _marks(section))
+
+
+def _costs(section: ArchitectureSection) -> list[str]:
+    """What the networks cost, and the range where they shall; nothing where nobody looked at it."""
+    told = [(float(epoch.number), epoch.cost) for epoch in section.epochs if epoch.cost]
+    if not told:
+        return []
+    numbers = [number for number, _ in told]
+    measure, target = told[-1][1].measure, told[-1][1].target
+    series = [
+        Series("mean of what was drawn", numbers, [cost.expected for _, cost in told]),
+        Series("most probable network", numbers, [cost.taken for _, cost in told], "steps"),
+    ]
+    ends = ("target, lower end", "target, upper end")
+    for name, end in zip(ends, target, strict=False):
+        series.append(Series(name, numbers, [end] * len(numbers), "dashed", colour=3))
+    look = Look(f"Cost of the networks: {measure}", "epoch", measure, whole_x=True)
+    return [line_chart(series, look, _marks(section))]
 
 
 def features_chart(section: ArchitectureSection) -> str:

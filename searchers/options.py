@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from ..ir.support.names import nearest
 from .errors import search_error
@@ -29,6 +29,15 @@ def read_options(kind: type[T], data: Mapping[str, Any], searcher: str) -> T:
                 notes=(f"its options are {', '.join(known)}",),
                 help=f"write `{near}`" if near else "leave it out",
             )
+    for field in fields(kind):  # pyright: ignore[reportArgumentType]
+        if field.name not in data and field.default is MISSING:
+            raise search_error(
+                "E802",
+                f"the searcher `{searcher}` misses `{field.name}`, {_words(hints[field.name])}",
+                place=f"searcher {searcher}",
+                notes=(f"options are {', '.join(known)}",),
+                help=f"give `{field.name}`",
+            )
     values = {name: _accept(searcher, name, hints[name], value) for name, value in data.items()}
     try:
         return kind(**values)
@@ -51,6 +60,12 @@ def _accept(searcher: str, name: str, hint: Any, value: Any) -> Any:
         if isinstance(value, list | tuple):
             return tuple(_accept(searcher, name, item, v) for v in value)
         expected = f"a list of {_words(item)}"
+    elif is_dataclass(hint) and isinstance(hint, type):
+        if isinstance(value, hint):
+            return value
+        if isinstance(value, Mapping):
+            return read_options(hint, cast("Mapping[str, Any]", value), searcher)
+        expected = _words(hint)
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     elif (
@@ -71,4 +86,6 @@ def _accept(searcher: str, name: str, hint: Any, value: Any) -> Any:
 
 def _words(hint: Any) -> str:
     names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    if is_dataclass(hint):
+        return "a table of " + ", ".join(f"`{field.name}`" for field in fields(hint))
     return names.get(hint, str(hint))

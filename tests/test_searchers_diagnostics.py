@@ -40,6 +40,14 @@ space unlike {
 }
 """
 
+MANY = """fuse 1
+space many {
+  dim N
+  for i in 1..16 { input x[i]: f32[N, 4] }
+  output logits = linear(concat(?inputs 6 of x[*]), out=3)
+}
+"""
+
 
 class Loss:
     """An evaluator that scores by something other than an accuracy."""
@@ -108,6 +116,7 @@ CASES: dict[str, Callable[[], object]] = {
     "E811": _changed_by_hand,
     "E812": lambda: make_searcher("mfas", space_of(PROGRESSIVE), budget=5),
     "E813": lambda: make_searcher("bm_nas", space_of(SETTLED)),
+    "E814": lambda: make_searcher("parsec", space_of(MANY)),
 }
 
 

@@ -1,0 +1,1 @@
+"""PARSEC: a distribution over networks is learnt from sampled ones, at a price if wanted."""

@@ -1,0 +1,263 @@
+"""One step and one epoch of PARSEC: K networks drawn, run as one program, learnt from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, Optimizer
+
+from ...backends.torch.sampled import SampledNetworks
+from ...compiler.requirements import satisfied
+from ...compiler.specialise import specialise
+from ...ir.decisions import Setting
+from ...ir.graph import Graph
+from ...training.batches import Batch, BatchSource
+from ...training.loop import predict
+from ...training.losses import Kind
+from ...training.metrics import score_function
+from ...training.schedules import learning_rate
+from ...training.settings import TrainSettings
+from ...training.steps import (
+    Diverged,
+    check_labels,
+    epoch_seed,
+    loss_of,
+    of_the_network,
+    optimiser_of,
+    precise,
+    precision_of,
+)
+from ..randomness import generator
+from .estimator import architecture_loss, evidence, importance, shares
+from .options import ParsecOptions
+from .price import Price, excess
+from .prior import Prior
+
+Settings = dict[str, Setting]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a search stands: its epoch from 1, the epoch of its phase from 0, and what holds there.
+
+    `fixed` are the decisions that this phase does not search. `settings` are of the phase's
+    weights: their learning rate, and for their schedule its number of epochs.
+    """
+
+    epoch: int
+    within: int
+    settings: TrainSettings
+    arch_learning_rate: float
+    fixed: Mapping[str, Setting]
+    warming: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What came of an epoch. `loss` is the mean over all networks drawn; `arch_loss` that of
+    -log P(y | X, alpha) a sample, None while warming up; `expected` the mean of the measure.
+    `drawn` are the different networks of the last step.
+    """
+
+    loss: float
+    arch_loss: float | None
+    learning_rate: float
+    expected: float
+    drawn: tuple[Settings, ...]
+
+
+class Learner:
+    """The shared weights, the prior, and both optimisers.
+
+    A step draws K networks, computes their losses, and moves the weights along sum_k w_k grad
+    loss_k and alpha along its own estimate (see `estimator`). The gradient of the weights is that
+    of a *mean* over the batch's samples, for which learning rates are made; networks that are drawn
+    twice in a step run once, with one dropout mask. What no network of the step reaches does not
+    move: neither its weights, nor their momentum, nor their decay.
+    """
+
+    def __init__(
+        self,
+        prior: Prior,
+        networks: SampledNetworks,
+        options: ParsecOptions,
+        settings: TrainSettings,
+        device: torch.device,
+        seed: int,
+        *,
+        kind: Kind = "single",
+        positive_weight: Tensor | None = None,
+    ) -> None:
+        self.prior = prior
+        self.networks = networks
+        self.price = Price(prior.space, options.measure)
+        self.weight_optimiser = _optimiser(networks, settings)
+        alphas = [law.alpha for law in prior.laws.values()]
+        self.arch_optimiser = Adam(alphas, lr=options.arch_learning_rate, fused=True)
+        self._options = options
+        self._settings = settings
+        self._device = device
+        self._seed = seed
+        self._kind: Kind = kind
+        balance = None if positive_weight is None else positive_weight.to(device)
+        self._loss = loss_of(kind, balance, settings.label_smoothing)
+        self._plain_loss = loss_of(kind, balance, 0.0)
+        metric = settings.metric
+        self._score = (
+            None if metric == "loss" else score_function(metric, kind, top_k=settings.top_k)
+        )
+        self._checked = False
+
+    # ── learning ─────────────────────────────────────────────────────────────────────────────────
+
+    def epoch(self, place: Place, train: BatchSource) -> Learned:
+        """An epoch over the training batches.
+
+        The order of the batches, dropout and the networks that are drawn are functions of the seeds
+        and of the epoch's number. Raises Diverged, and FusegraphError E503, E706 and E708.
+        """
+        seed = epoch_seed(place.settings.seed, place.epoch)
+        torch.manual_seed(seed)  # dropout
+        order = torch.Generator().manual_seed(seed)
+        self.networks.train()
+        batches, samples, rate = len(train), 0, 0.0
+        total = evidences = expected = 0.0
+        drawn: list[Settings] = []
+        for index, batch in enumerate(train.epoch(order)):
+            rate = learning_rate(place.settings, place.within, index, batches)
+            rng = generator(self._seed, "networks", place.epoch, index)
+            drawn = self.prior.draw(rng, self._options.samples, place.fixed)
+            figures = [self.price(settings) for settings in drawn]
+            losses = self.step(place, batch, drawn, figures, rate, index)
+            size = len(batch.labels)
+            samples += size
+            total += losses.mean().item() * size
+            evidences += evidence(-losses * self._count(batch)) / self._count(batch) * size
+            expected += sum(figures) / len(figures) / batches
+        different = {tuple(settings.items()): settings for settings in drawn}
+        return Learned(
+            total / max(1, samples),
+            None if place.warming else -evidences / max(1, samples),
+            rate,
+            expected,
+            tuple(different.values()),
+        )
+
+    def step(
+        self,
+        place: Place,
+        batch: Batch,
+        drawn: Sequence[Settings],
+        figures: Sequence[float],
+        rate: float,
+        index: int = 0,
+    ) -> Tensor:
+        """One step of the weights, and but for the warm-up of alpha; (K,) losses before it."""
+        where = f"epoch {place.epoch}, batch {index + 1}"
+        losses = self.losses(batch, drawn, where)
+        known = losses.detach().to("cpu", torch.float64)
+        if not torch.isfinite(known).all():
+            worst = known[~torch.isfinite(known)][0].item()
+            raise Diverged(place.epoch, index + 1, worst)
+        count = self._count(batch) if self._options.likelihood == "sum" else 1
+        weights = importance(-known * count)
+        self._weight_step((weights.to(losses) * losses).sum(), rate, where)
+        if not place.warming:
+            costs = [excess(figure, self._options.target) for figure in figures]
+            self._arch_step(place, drawn, weights, shares(costs))
+        return known
+
+    def losses(self, batch: Batch, drawn: Sequence[Settings], where: str) -> Tensor:
+        """(K,): the loss of each network on the batch, the mean over its samples."""
+        graphs = [specialise(self.prior.space, settings) for settings in drawn]
+        different = list(dict.fromkeys(graphs))
+        with precision_of(self._settings, self._device):
+            with of_the_network(where):
+                outputs = self.networks.run(different, batch.inputs)
+            each: dict[Graph, Tensor] = {}
+            for graph, found in zip(different, outputs, strict=True):
+                logits = precise(logits_of(found))
+                if not self._checked:
+                    check_labels(self._kind, logits, batch.labels)
+                    self._checked = True
+                each[graph] = self._loss(logits, batch.labels)
+        return torch.stack([each[graph] for graph in graphs])
+
+    def _count(self, batch: Batch) -> int:
+        """How many terms the mean of a loss has, which the likelihood of the batch sums."""
+        return len(batch.labels) if self._kind == "single" else batch.labels.numel()
+
+    def _weight_step(self, loss: Tensor, rate: float, where: str) -> None:
+        optimiser = self.weight_optimiser
+        if optimiser is None or not loss.requires_grad:  # networks without weights
+            return
+        optimiser.zero_grad(set_to_none=True)
+        with of_the_network(where):
+            loss.backward()
+            if self._settings.gradient_clip is not None:
+                nn.utils.clip_grad_norm_(self.networks.parameters(), self._settings.gradient_clip)
+            optimiser.param_groups[0]["lr"] = rate
+            optimiser.step()
+
+    def _arch_step(
+        self, place: Place, drawn: Sequence[Settings], weights: Tensor, priced: Tensor | None
+    ) -> None:
+        self.arch_optimiser.zero_grad(set_to_none=True)
+        beta = self._options.beta
+        priced = priced if beta > 0 else None
+        log_probabilities = self.prior.log_probability(drawn, place.fixed)
+        if log_probabilities.requires_grad:
+            architecture_loss(log_probabilities, weights, priced, beta).backward()
+            self.arch_optimiser.param_groups[0]["lr"] = place.arch_learning_rate
+            self.arch_optimiser.step()
+
+    # ── looking ──────────────────────────────────────────────────────────────────────────────────
+
+    def most_probable(self, place: Place, drawn: Sequence[Settings]) -> Settings:
+        """The most probable network; where it fails a `require`, that of `drawn`."""
+        found = self.prior.most_probable(place.fixed)
+        if satisfied(self.prior.space, found):
+            return found
+        with torch.no_grad():
+            known = self.prior.log_probability(drawn, place.fixed)
+        return drawn[int(known.argmax())]
+
+    def validate(self, settings: Settings, valid: BatchSource, epoch: int) -> tuple[float, float]:
+        """Loss and score of a network with the shared weights on a split, in evaluation mode."""
+        graph = specialise(self.prior.space, settings)
+
+        def forward(module: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+            assert isinstance(module, SampledNetworks)
+            [found] = module.run([graph], inputs)
+            return logits_of(found)
+
+        precision = precision_of(self._settings, self._device)
+        logits, labels = predict(self.networks, valid, forward=forward, precision=precision)
+        loss = self._plain_loss(logits, labels).item()
+        if not math.isfinite(loss):
+            raise Diverged(epoch, None, loss)
+        return loss, -loss if self._score is None else self._score(logits, labels)
+
+
+def _optimiser(networks: SampledNetworks, settings: TrainSettings) -> Optimizer | None:
+    """The settings' optimiser of all weights; None where no network has any.
+
+    Torch's fused SGD takes either all momenta or none for those of its first step; but weights have
+    their first steps one after the other here. A momentum of 0 is none.
+    """
+    made = optimiser_of(networks.parameters(), settings)
+    if isinstance(made, SGD) and settings.momentum:
+        for parameter in networks.parameters():
+            made.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return made
+
+
+def logits_of(outputs: Mapping[str, Tensor]) -> Tensor:
+    """The output `logits`, or the only one."""
+    found: Any = outputs.get("logits")
+    return next(iter(outputs.values())) if found is None else found

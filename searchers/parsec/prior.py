@@ -1,0 +1,108 @@
+"""P(A | alpha), the distribution over the networks of a space: a product over decisions.
+
+The product is over the decisions that A *reaches*: what is not reached is no part of a network, and
+with it one network would be counted under many settings. So the probabilities of all genotypes of a
+space add up to one (the paper's spaces reach every decision, where it makes no difference).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+
+import torch
+from torch import Tensor
+
+from ...compiler.explore import TRIES
+from ...compiler.requirements import nearest_miss, satisfied
+from ...ir.decisions import Decision, KOf, OneOf, Setting
+from ...ir.diagnostics import Diagnostic, FusegraphError
+from ...ir.graph import Graph
+from ...ir.reach import walk
+from ..errors import search_error
+from .laws import SETTINGS, Law, law_of
+
+Settings = Mapping[str, Setting]
+
+
+class Prior:
+    """The laws of all decisions of a space, by key; each with its own alpha.
+
+    In what follows `fixed` are decisions that are not drawn, with their settings; they have
+    probability 1. Raises FusegraphError E814 for a space with a decision that has no law.
+    """
+
+    def __init__(self, space: Graph) -> None:
+        self.space = space
+        found = {key: law_of(decision) for key, decision in space.decisions.items()}
+        missing = [space.decisions[key] for key, law in found.items() if law is None]
+        if missing:
+            raise _no_law(space, missing)
+        self.laws: dict[str, Law] = {key: law for key, law in found.items() if law is not None}
+
+    def draw(self, rng: Random, count: int, fixed: Settings) -> list[dict[str, Setting]]:
+        """So many networks, each the settings of what it reaches.
+
+        What fails a `require` of the space is drawn again, so networks are drawn from P given that
+        they satisfy it. Raises FusegraphError E503 where none was found.
+        """
+        draws = {key: law.drawing() for key, law in self.laws.items() if key not in fixed}
+
+        def choose(decision: Decision) -> Setting:
+            known = fixed.get(decision.key)
+            return draws[decision.key](rng) if known is None else known
+
+        return [self._satisfying(choose) for _ in range(count)]
+
+    def _satisfying(self, choose: Callable[[Decision], Setting]) -> dict[str, Setting]:
+        seen: list[dict[str, Setting]] = []
+        while len(seen) < TRIES:
+            settings = walk(self.space, choose)
+            if satisfied(self.space, settings):
+                return settings
+            seen.append(settings)
+        raise FusegraphError(
+            Diagnostic(
+                code="E503",
+                message=f"no genotype of `{self.space.name}` was found that satisfies its "
+                "`require`",
+                notes=(f"{TRIES} genotypes were drawn", *nearest_miss(self.space, seen)),
+                help="widen the range to a value that can be reached, or open more decisions",
+            )
+        )
+
+    def log_probability(self, networks: Sequence[Settings], fixed: Settings) -> Tensor:
+        """(networks,): log P(A | alpha), the sum over what each reaches and is not fixed."""
+        total = torch.zeros(len(networks), dtype=torch.float64)
+        for key, law in self.laws.items():
+            if key in fixed:
+                continue
+            reaching = [row for row, settings in enumerate(networks) if key in settings]
+            if reaching:
+                each = law.log_probability([networks[row][key] for row in reaching])
+                total = total.index_add(0, torch.tensor(reaching), each)
+        return total
+
+    def most_probable(self, fixed: Settings) -> dict[str, Setting]:
+        """Each decision that is reached at its most probable; `require` is not looked at."""
+
+        def choose(decision: Decision) -> Setting:
+            known = fixed.get(decision.key)
+            return self.laws[decision.key].most_probable() if known is None else known
+
+        return walk(self.space, choose)
+
+
+def _no_law(space: Graph, missing: Sequence[Decision]) -> FusegraphError:
+    first = missing[0]
+    what = "a levelled graph is no fixed number of choices"
+    if isinstance(first, OneOf | KOf):
+        what = f"it has {first.count():,}, and a probability for each of {SETTINGS:,} at most"
+    others = [f"`{decision.key}`" for decision in missing[1:8]]
+    return search_error(
+        "E814",
+        f"`parsec` has no distribution over the settings of `{first.key}`: {what}",
+        place=space.name,
+        notes=(f"nor over those of {', '.join(others)}",) if others else (),
+        help="offer fewer candidates, or take a searcher that draws networks, such as `random`",
+    )
