@@ -25,6 +25,7 @@ from ..training.loop import FitResult, Forward, choose_device, fit
 from ..training.settings import TrainSettings
 from ..training.side_by_side import Trainee, fit_side_by_side
 from ..training.together import together
+from .learned import learned_connections
 from .price import PLAIN_SCORE, figures, measure_of, priced
 from .run_folder import RunFolder
 from .sources import carry_over
@@ -146,7 +147,8 @@ class TaskEvaluator:
             searched = network_of(self.searched.graph, proposal.genotype)
             told[PLAIN_SCORE] = score
             score = priced(score, measure_of(searched, price.measure), price)
-        return Evaluation(score, told, arrays)
+        learned = learned_connections(self.searched.graph, proposal.genotype, network, arrays)
+        return Evaluation(score, told, arrays, learned)
 
     def _lowered(self, proposal: Proposal) -> tuple[Graph, Network]:
         """The network of a proposal, as it starts without inheriting."""

@@ -86,6 +86,20 @@ space flat {
 }
 """
 
+GRAPHS = """fuse 1
+space graphs {
+  dim N
+  for i in 1..2 { input x[i]: f32[N, 4] }
+  levels v {
+    level 0 width 4 least 2 {
+      ?source of { first: linear(x[1], out=width), second: linear(x[2], out=width) }
+    }
+    level 1 width 4 least 2 { ?act of {relu, tanh}(linear(concat(?from some of v[<1]), out=width)) }
+  }
+  output logits = linear(concat(v[1][*]), out=3)
+}
+"""
+
 
 @cache
 def space_of(text: str) -> Graph:

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fusegraph.ir.diagnostics import FusegraphError
+from fusegraph.ir.levels import Levels
+from fusegraph.pipeline.evaluate import evaluator_of
 from fusegraph.pipeline.events import read_events
 from fusegraph.pipeline.search import SearchResult, search_task, with_search
 from fusegraph.pipeline.searcher import searcher_of
 from fusegraph.pipeline.summary import summarise
-from fusegraph.pipeline.tasks import prepare
+from fusegraph.pipeline.tasks import Prepared, prepare
+from fusegraph.searchers.driver import Outcome, run_search
+from fusegraph.searchers.evolution.edges import edge_names
+from fusegraph.searchers.protocol import (
+    Event,
+    Finishing,
+    Proposal,
+    Searcher,
+    TrialStarted,
+    owns_a_loop,
+)
+from fusegraph.searchers.sharing import InheritedWeights, ParentWeights
 from fusegraph.searchers.store import TrialStore
 from fusegraph.tasks.task_file import Task, load_task
 from small_task import write_task
@@ -91,3 +106,148 @@ def test_a_tournament_above_the_population_is_told_at_its_key(task: Task) -> Non
     [found] = error.value.diagnostics
     assert found.code == "E802"
     assert found.message.endswith("`tournament` (5) is at most `population` (3)")
+
+
+# ── levelled graphs ──────────────────────────────────────────────────────────────────────────────
+
+STREAMS = """fuse 1
+
+cell identity(x) { return x }
+cell weigh(x: f32[N, C]) -> f32[N, C] {
+  return x * sigmoid(parameter(shape=(1, 1), init="truncated_normal", std=0.01))
+}
+cell gather(x[*]; width: int) {
+  for i in 1..count(x[*]) {
+    e[i] = linear((identity, weigh)[min(2, count(x[*]))](x[i]), out=width)
+  }
+  return sum(e[*])
+}
+
+space streams {
+  dim N
+  input x[1]: f32[N, 6]
+  input y[1]: f32[N, 5]
+  levels v {
+    level 0 width 16 least 4 {
+      ?source of { x: relu(linear(x[1], out=width)), y: relu(linear(y[1], out=width)) }
+    }
+    level 1 width 16 least 4 { relu(gather(?from some of v[<1], width=width)) }
+    level 2 width 16 least 4 { relu(gather(?from some of v[<2], width=width)) }
+  }
+  output logits = linear(concat(v[2][*]), out=3)
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def streams(tmp_path_factory: pytest.TempPathFactory) -> Task:
+    file = write_task(tmp_path_factory.mktemp("streams"))
+    (file.parent / "space.fuse").write_text(STREAMS)
+    text = file.read_text().replace("set = { W = 12 }\n", "").replace("set = { W = 8 }\n", "")
+    text = text.replace("epochs = 1, batch = 40", "epochs = 4, batch = 40, learning_rate = 0.1")
+    file.write_text(text)
+    return load_task(file)
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A search of the streams, without what comes after it."""
+
+    prepared: Prepared
+    searcher: Searcher
+    outcome: Outcome
+    store: TrialStore
+    proposals: tuple[Proposal, ...]
+
+
+@pytest.fixture(scope="module")
+def graphs(streams: Task, tmp_path_factory: pytest.TempPathFactory) -> Searched:
+    options = OPTIONS | {"inheritance": "parent", "prune": 0.5}
+    wanted = with_search(streams, searcher="evolution", budget=16, options=options)
+    prepared = prepare(wanted)
+    searcher = searcher_of(wanted, prepared.searched, prepared.trained)
+    assert not owns_a_loop(searcher)
+    store = TrialStore.open(tmp_path_factory.mktemp("run"))
+    proposals: list[Proposal] = []
+
+    def watch(event: Event) -> None:
+        if isinstance(event, TrialStarted):
+            proposals.append(event.proposal)
+
+    evaluator = evaluator_of(prepared)
+    outcome = run_search(prepared.searched.graph, searcher, evaluator, store, watch)
+    return Searched(prepared, searcher, outcome, store, tuple(proposals))
+
+
+def levels_of(prepared: Prepared) -> Levels:
+    levels = prepared.searched.graph.decisions["v"]
+    assert isinstance(levels, Levels)
+    return levels
+
+
+def test_learned_connections_are_on_record_for_each_weighed_edge(graphs: Searched) -> None:
+    levels, records = levels_of(graphs.prepared), graphs.store.trials()
+    for proposal in graphs.proposals:
+        graph = levels.graph_of(proposal.genotype.settings["v"])
+        several = {
+            name
+            for (_, j), name in edge_names(levels, graph).items()
+            if len(graph.nodes[j].inputs) > 1
+        }
+        learned = records[proposal.trial].learned
+        assert set(learned) == several
+        assert all(0.0 < value < 1.0 for value in learned.values())
+    weights = [value for record in records.values() for value in record.learned.values()]
+    assert max(weights) - min(weights) > 0.1
+
+
+def test_a_learned_connection_is_the_sigmoid_of_the_trained_parameter(graphs: Searched) -> None:
+    """Of a node with two inputs its first edge, found in the network by hand."""
+    levels, records = levels_of(graphs.prepared), graphs.store.trials()
+    checked = 0
+    for proposal in graphs.proposals:
+        graph, record = levels.graph_of(proposal.genotype.settings["v"]), records[proposal.trial]
+        weights = graphs.store.weights(record)
+        names = edge_names(levels, graph)
+        for j, node in enumerate(graph.nodes):
+            for slot, i in enumerate(node.inputs, start=1):
+                if len(node.inputs) > 1:
+                    path = levels.label(graph, j).replace("[", ".").replace("]", "")
+                    value = weights[f"{path}.gather.e.{slot}.weigh.parameter.weight"].item()
+                    expected = 1 / (1 + math.exp(-value))
+                    assert record.learned[names[i, j]] == pytest.approx(expected, rel=1e-6)
+                    checked += 1
+    assert checked > 20
+
+
+def test_children_start_from_what_they_continue(graphs: Searched) -> None:
+    evaluator, records = evaluator_of(graphs.prepared), graphs.store.trials()
+    inherited = 0
+    for proposal in graphs.proposals[6:]:
+        parent = proposal.parent
+        assert parent is not None
+        theirs = graphs.store.weights(records[parent.trial])
+        shapes = evaluator.weight_shapes(proposal)
+        found = ParentWeights(lambda theirs=theirs: theirs, parent.renamed).matching(shapes)
+        known = {tuple(array.flat) for array in theirs.values()}
+        assert all(tuple(array.flat) in known for array in found.values())
+        assert all(array.shape == shapes[name] for name, array in found.items())
+        inherited += len(found) / len(shapes) > 0.4
+    assert inherited > 5
+
+
+def test_finished_candidates_train_without_their_weak_edges(graphs: Searched) -> None:
+    assert isinstance(graphs.searcher, Finishing)
+    levels, records = levels_of(graphs.prepared), graphs.store.trials()
+    evaluator = evaluator_of(graphs.prepared)
+    found = next(
+        scored
+        for scored in graphs.outcome.best
+        if min(records[scored.trial].learned.values(), default=1.0) < 0.5
+    )
+    genotype = graphs.searcher.finished(found)
+    before, after = [
+        levels.graph_of(genotype.settings["v"]) for genotype in (found.genotype, genotype)
+    ]
+    assert len(after.edges) < len(before.edges)
+    assert evaluator.evaluate(Proposal(0, 0, genotype, 0), InheritedWeights()).score > 0

@@ -8,7 +8,7 @@ import pytest
 
 from fusegraph.searchers.registry import SEARCHERS
 from gradient_conformance import GradientConformance, drive
-from searcher_conformance import FLAT, LIMITED, PROGRESSIVE, SearcherConformance
+from searcher_conformance import FLAT, GRAPHS, LIMITED, PROGRESSIVE, SearcherConformance
 
 SMALL_SURROGATE = {"surrogate_hidden": 6, "surrogate_epochs": 3}
 
@@ -67,6 +67,20 @@ class TestEvolution(SearcherConformance):
     options: ClassVar = {"population": 5, "tournament": 3, "rounds": 9}
     exhaustive: ClassVar = {"population": 5000, "rounds": 0}
     spaces = (LIMITED, FLAT)
+
+
+class TestEvolutionOfGraphs(SearcherConformance):
+    name = "evolution"
+    options: ClassVar = {
+        "population": 5,
+        "tournament": 3,
+        "rounds": 5,
+        "children": 2,
+        "connections": "random",
+        "inheritance": "parent",
+    }
+    exhaustive: ClassVar = {"population": 5000, "rounds": 0}
+    spaces = (GRAPHS, LIMITED)
 
 
 class TestEvolutionInheritingInRounds(SearcherConformance):
@@ -137,6 +151,7 @@ def test_every_searcher_is_in_the_suite() -> None:
         TestMfasInTheReleasesOrder,
         TestMfasInheritingRoundByRound,
         TestEvolution,
+        TestEvolutionOfGraphs,
         TestEvolutionInheritingInRounds,
     )
     by_gradients = {suite.name for suite in (TestBmNas, TestDarts, TestParsec)}

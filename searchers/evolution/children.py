@@ -8,6 +8,7 @@ from random import Random
 from ...compiler.explore import mutate
 from ...ir.genotype import Genotype
 from ...ir.graph import Graph
+from .lineage import Lineage
 from .options import EvolutionOptions
 
 _MOST_TOLD = 3
@@ -15,11 +16,11 @@ _MOST_TOLD = 3
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A genotype, how it came from its parent in words, and `renamed` as in `protocol.Parent`."""
+    """A genotype, how it came from its parent in words, and the line of each levelled graph."""
 
     genotype: Genotype
     words: str
-    renamed: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    lines: tuple[Lineage, ...] = ()
 
 
 def mutated(space: Graph, genotype: Genotype, options: EvolutionOptions, rng: Random) -> Child:

@@ -8,20 +8,28 @@ paper, or the paper leaves something open:
 
 D1. Any space is searched. Where it has no levelled graph, a child is the parent with one decision
     mutated, and 0 to 4 times one more; `connections` then means nothing.
-D2. No candidate is trained twice as long as others are found: the initial ones are all different (a
+D2. Eq. 2 leaves open whether B is drawn once or for each edge: it is for each edge. An only input
+    of a node has no learned weight, and is kept. What splits, merges and changes do where the paper
+    is silent is told in `ir.levels.rewrites`, how initial graphs are made in `ir.levels.sampling`.
+D3. "0-4 random number of node split, merge, or temporal resolution change": each is of a kind drawn
+    uniformly among those that are possible, at a node drawn among those for which it is. Where a
+    space has other decisions too, another value for one of them is one more kind.
+D4. The pruning threshold, which the paper does not give, is 0.25 (`prune`); an edge begins at 0.5.
+D5. No candidate is trained twice as long as others are found: the initial ones are all different (a
     space with fewer is tried whole, and the search is over), and a child is drawn up to 100 times
     until it is new. A child that is not new even then is trained again, from another random start.
-D3. Of equal fitness the younger wins a tournament, and the older leaves first. A candidate that
+D6. Of equal fitness the younger wins a tournament, and the older leaves first. A candidate that
     failed has the least fitness; where all of the initial ones fail the search ends.
-D4. On wish, several `children` a round, which are trained side by side. All have their parents from
+D7. On wish, several `children` a round, which are trained side by side. All have their parents from
     one pool, and none learns from its siblings.
-D5. On wish, a `crossover` with a second parent; the edges of the child are then not guided.
-D6. On wish, `inheritance = "parent"`: the paper trains every candidate from scratch.
+D8. On wish, a `crossover` with a second parent, from a tournament of its own: a levelled graph has
+    its higher levels. Edges that the first parent has not are kept, as nothing is known of them.
+D9. On wish, `inheritance = "parent"`: the paper trains every candidate from scratch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from random import Random
@@ -29,11 +37,12 @@ from random import Random
 from ...compiler.explore import cross, enumerate_genotypes, sample
 from ...ir.genotype import Genotype
 from ...ir.graph import Graph
-from ..protocol import Event, Parent, Proposal, Round, TrialResult
+from ..protocol import Event, Parent, Proposal, Round, Scored, TrialResult
 from ..randomness import generator
 from ..rounds import RoundSearcher
 from ..unseen import unseen
 from .children import Child, mutated
+from .graphs import evolved, graphs_in, heir, pruned
 from .options import EvolutionOptions
 from .pool import Member, standing, survivors, tournament
 
@@ -47,6 +56,8 @@ class EvolutionSearch(RoundSearcher):
     def __init__(self, space: Graph, options: EvolutionOptions, seed: int) -> None:
         super().__init__("evolution", space, options, seed)
         self._options = options
+        self._levelled = bool(graphs_in(space))
+        self._learned: dict[int, Mapping[str, float]] = {}
         self._pool: list[Member] = []
         self._seen: set[str] = set()
         self._number = 0
@@ -56,12 +67,18 @@ class EvolutionSearch(RoundSearcher):
         """The initial population, and the children of all rounds."""
         return self._options.population + self._options.rounds * self._options.children
 
+    def finished(self, found: Scored) -> Genotype:
+        """The genotype without its weak edges ("we prune the edges with low weights", 4.1)."""
+        learned = self._learned.get(found.trial, {})
+        return pruned(self._space, found.genotype, learned, self._options.prune)
+
     def _learn(self, pairs: Sequence[tuple[Proposal, TrialResult]]) -> tuple[Event, ...]:
         """The children join the pool, and the least fit leave."""
         born = [
             Member(proposal.trial, proposal.genotype, result.score, result.learned)
             for proposal, result in pairs
         ]
+        self._learned |= {member.trial: member.learned for member in born}
         self._pool = survivors([*self._pool, *born], self._options.population)
         self._number += 1
         return standing(self._pool, self._number - 1)
@@ -108,7 +125,7 @@ class EvolutionSearch(RoundSearcher):
         self._seen |= born
         parents: list[Parent | None] = [None] * len(pairs)
         if self._options.inheritance == "parent":
-            parents = [Parent(parent.trial, child.renamed) for parent, child in pairs]
+            parents = [heir(self._space, parent, child) for parent, child in pairs]
         return self._propose(
             self._number,
             [(child.genotype, ()) for _, child in pairs],
@@ -132,6 +149,8 @@ class EvolutionSearch(RoundSearcher):
 
     def _bred(self, parent: Member, other: Member | None, rng: Random) -> Child:
         """A child of one parent, or of two."""
+        if self._levelled:
+            return evolved(self._space, parent, other, self._options, rng)
         if other is None:
             return mutated(self._space, parent.genotype, self._options, rng)
         crossed = cross(self._space, parent.genotype, other.genotype, rng)
