@@ -9,6 +9,7 @@ from ..ir.decisions import Decision, Setting
 from ..ir.diagnostics import Diagnostic, FusegraphError
 from ..ir.dsl import Program
 from ..ir.genotype import Genotype
+from ..ir.levels import Levels
 from ..ir.reach import walk
 from ..searchers.protocol import GradientSearcher, Searcher, owns_a_loop
 from ..searchers.registry import make_searcher
@@ -109,6 +110,8 @@ def _lost(searched: Program, trained: Program) -> str | None:
         other = trained.graph.decisions.get(key)
         if other is None:
             return f"`{key}` is open while searching, and not when trained"
+        if isinstance(decision, Levels) and isinstance(other, Levels):
+            continue  # Its labels are its levels, with their widths; its graphs are tried below.
         if missing := [label for label in decision.labels if label not in other.labels]:
             return f"`{key}` offers `{missing[0]}` while searching, and not when trained"
 

@@ -17,6 +17,7 @@ from ..ir.dsl import Program, is_genotype, load, load_genotype
 from ..ir.dsl.load import read_source
 from ..ir.genotype import Genotype
 from ..ir.graph import Graph
+from ..ir.levels import LevelGraph, LevelNode, Levels
 from ..ir.reach import walk
 from .problems import problem
 
@@ -132,7 +133,7 @@ def carry_over(genotype: Genotype, old: Program, new: Program, place: str = "") 
         if after is None:
             raise _lost(f"`{key}` is not open there", new, place)
         try:
-            settings[key] = after.parse([before.labels[index] for index in setting])
+            settings[key] = _offered(before, after, setting)
         except UnknownLabel as error:
             raise _lost(f"`{key}` does not offer `{error}` there", new, place) from None
         if not after.admits(settings[key]):
@@ -144,6 +145,38 @@ def carry_over(genotype: Genotype, old: Program, new: Program, place: str = "") 
         return settings[decision.key]
 
     return Genotype.of(new.graph.digest, walk(new.graph, chosen))
+
+
+def _offered(before: Decision, after: Decision, setting: Setting) -> Setting:
+    """What the other decision calls this setting. Raises UnknownLabel.
+
+    The nodes of a levelled graph keep their shares of their levels' widths.
+    """
+    if not (isinstance(before, Levels) and isinstance(after, Levels)):
+        return after.parse([before.labels[index] for index in setting])
+    old, new = [{level.number: level for level in found.levels} for found in (before, after)]
+    nodes: list[LevelNode] = []
+    for node in before.graph_of(setting).nodes:
+        if node.level not in new:
+            raise UnknownLabel(f"level {node.level}")
+        there, here = old[node.level], new[node.level]
+        try:
+            attributes = tuple(
+                [
+                    (name, _offered(there.attributes.named(name), here.attributes.named(name), own))
+                    for name, own in node.attributes
+                ]
+            )
+        except KeyError as error:
+            raise UnknownLabel(f"{error.args[0]} at level {node.level}") from None
+        width, rest = divmod(node.width * here.width, there.width)
+        if rest:
+            raise UnknownLabel(f"{node.width}/{there.width} of the width of level {node.level}")
+        nodes.append(LevelNode(node.level, width, node.inputs, attributes))
+    try:
+        return after.setting_of(LevelGraph(tuple(nodes)))
+    except ValueError as error:
+        raise UnknownLabel(f"this graph: {error}") from None
 
 
 def _lost(what: str, new: Program, place: str) -> Exception:

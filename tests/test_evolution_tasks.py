@@ -5,16 +5,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
+from fusegraph.compiler.explore import sample
 from fusegraph.ir.diagnostics import FusegraphError
+from fusegraph.ir.dsl import load
+from fusegraph.ir.graph import Graph
 from fusegraph.ir.levels import Levels
 from fusegraph.pipeline.evaluate import evaluator_of
 from fusegraph.pipeline.events import read_events
 from fusegraph.pipeline.search import SearchResult, search_task, with_search
 from fusegraph.pipeline.searcher import searcher_of
+from fusegraph.pipeline.sources import carry_over
 from fusegraph.pipeline.summary import summarise
 from fusegraph.pipeline.tasks import Prepared, prepare
 from fusegraph.searchers.driver import Outcome, run_search
@@ -125,14 +130,16 @@ cell gather(x[*]; width: int) {
 
 space streams {
   dim N
+  let W = 16
+  let least = 4
   input x[1]: f32[N, 6]
   input y[1]: f32[N, 5]
   levels v {
-    level 0 width 16 least 4 {
+    level 0 width W least least {
       ?source of { x: relu(linear(x[1], out=width)), y: relu(linear(y[1], out=width)) }
     }
-    level 1 width 16 least 4 { relu(gather(?from some of v[<1], width=width)) }
-    level 2 width 16 least 4 { relu(gather(?from some of v[<2], width=width)) }
+    level 1 width W least least { relu(gather(?from some of v[<1], width=width)) }
+    level 2 width W least least { relu(gather(?from some of v[<2], width=width)) }
   }
   output logits = linear(concat(v[2][*]), out=3)
 }
@@ -179,14 +186,49 @@ def graphs(streams: Task, tmp_path_factory: pytest.TempPathFactory) -> Searched:
     return Searched(prepared, searcher, outcome, store, tuple(proposals))
 
 
-def levels_of(prepared: Prepared) -> Levels:
-    levels = prepared.searched.graph.decisions["v"]
+def test_a_graph_carries_over_to_other_widths(streams: Task) -> None:
+    file = streams.file.parent / "space.fuse"
+    narrow, wide = [
+        load(file, {"W": w, "least": least}) for w, least in (("16", "4"), ("64", "16"))
+    ]
+    for seed in range(20):
+        genotype = sample(narrow.graph, Random(seed))
+        carried = carry_over(genotype, narrow, wide)
+        before, after = [
+            decision.graph_of(found.settings["v"])
+            for decision, found in (
+                (levels_in(narrow.graph), genotype),
+                (levels_in(wide.graph), carried),
+            )
+        ]
+        assert carry_over(carried, wide, narrow) == genotype
+        assert [4 * node.width for node in before.nodes] == [node.width for node in after.nodes]
+        assert before.edges == after.edges
+
+
+def test_a_graph_with_shares_that_are_too_small_does_not_carry_over(streams: Task) -> None:
+    file = streams.file.parent / "space.fuse"
+    fine, coarse = load(file), load(file, {"least": "16"})
+    split = next(
+        genotype
+        for genotype in (sample(fine.graph, Random(seed)) for seed in range(50))
+        if "+" in fine.graph.decisions["v"].format(genotype.settings["v"])
+    )
+    with pytest.raises(FusegraphError) as error:
+        carry_over(split, fine, coarse)
+    [found] = error.value.diagnostics
+    assert found.code == "E410"
+    assert "is no share of level" in found.notes[0]
+
+
+def levels_in(space: Graph) -> Levels:
+    levels = space.decisions["v"]
     assert isinstance(levels, Levels)
     return levels
 
 
 def test_learned_connections_are_on_record_for_each_weighed_edge(graphs: Searched) -> None:
-    levels, records = levels_of(graphs.prepared), graphs.store.trials()
+    levels, records = levels_in(graphs.prepared.searched.graph), graphs.store.trials()
     for proposal in graphs.proposals:
         graph = levels.graph_of(proposal.genotype.settings["v"])
         several = {
@@ -203,7 +245,7 @@ def test_learned_connections_are_on_record_for_each_weighed_edge(graphs: Searche
 
 def test_a_learned_connection_is_the_sigmoid_of_the_trained_parameter(graphs: Searched) -> None:
     """Of a node with two inputs its first edge, found in the network by hand."""
-    levels, records = levels_of(graphs.prepared), graphs.store.trials()
+    levels, records = levels_in(graphs.prepared.searched.graph), graphs.store.trials()
     checked = 0
     for proposal in graphs.proposals:
         graph, record = levels.graph_of(proposal.genotype.settings["v"]), records[proposal.trial]
@@ -238,7 +280,7 @@ def test_children_start_from_what_they_continue(graphs: Searched) -> None:
 
 def test_finished_candidates_train_without_their_weak_edges(graphs: Searched) -> None:
     assert isinstance(graphs.searcher, Finishing)
-    levels, records = levels_of(graphs.prepared), graphs.store.trials()
+    levels, records = levels_in(graphs.prepared.searched.graph), graphs.store.trials()
     evaluator = evaluator_of(graphs.prepared)
     found = next(
         scored

@@ -8,7 +8,7 @@ from random import Random
 from ...compiler.explore import complete
 from ...compiler.pipeline import network
 from ...compiler.requirements import satisfied
-from ...ir.decisions import Decision, Setting
+from ...ir.decisions import Setting
 from ...ir.genotype import Genotype
 from ...ir.graph import Graph
 from ...ir.levels import Levels
@@ -49,23 +49,37 @@ def _drawn(
     space: Graph, parent: Member, other: Member | None, options: EvolutionOptions, rng: Random
 ) -> Child:
     settings = dict(parent.genotype.settings)
-    theirs = {} if other is None else other.genotype.settings
     lines: dict[str, Lineage] = {}
+    theirs = {} if other is None else other.genotype.settings
     for key, setting in parent.genotype.items:
         decision = space.decisions[key]
-        if not isinstance(decision, Levels):
+        if isinstance(decision, Levels):
+            graph = decision.graph_of(setting)
+            line = Lineage.of(decision, graph)
             if key in theirs:
-                settings[key] = decision.cross(setting, theirs[key], rng)
-            continue
-        graph = decision.graph_of(setting)
-        line = Lineage.of(decision, graph)
-        if key in theirs:
-            line = line.crossed(decision.graph_of(theirs[key]), rng)
-        lines[key] = line.connected(weights_of(decision, graph, parent.learned), options, rng)
+                line = line.crossed(decision.graph_of(theirs[key]), rng)
+            lines[key] = line.connected(weights_of(decision, graph, parent.learned), options, rng)
+        elif key in theirs:
+            settings[key] = decision.cross(setting, theirs[key], rng)
+    changed = _mutate(space, settings, lines, rng.randint(0, options.mutations), rng)
+    settings |= {key: line.levels.told(line.graph) for key, line in lines.items()}
     words = [] if other is None else [f"crossed with trial {other.trial}"]
+    words += [text for line in lines.values() for text in line.words] + changed
+    genotype = complete(space, settings, lambda decision: decision.sample(rng))
+    return Child(genotype, ", ".join(words) or "nothing changed", tuple(lines.values()))
+
+
+def _mutate(
+    space: Graph,
+    settings: dict[str, Setting],
+    lines: dict[str, Lineage],
+    times: int,
+    rng: Random,
+) -> list[str]:
+    """Mutate the graphs and the other settings in place; what became of the latter, in words."""
     plain = [key for key in settings if key not in lines and space.decisions[key].count() > 1]
     changed: list[str] = []
-    for _ in range(rng.randint(0, options.mutations)):
+    for _ in range(times):
         kinds = [(key, kind) for key, line in lines.items() for kind in line.able]
         kinds += [("", "settle")] if plain else []
         if not kinds:
@@ -73,14 +87,11 @@ def _drawn(
         key, kind = rng.choice(kinds)
         if key:
             lines[key] = lines[key].mutated(kind, rng)
-            continue
-        key = rng.choice(plain)
-        settings[key] = space.decisions[key].mutate(settings[key], rng)
-        changed.append(f"changed {key}")
-    settings |= {key: line.levels.told(line.graph) for key, line in lines.items()}
-    words += [text for line in lines.values() for text in line.words] + changed
-    genotype = _completed(space, settings, rng)
-    return Child(genotype, ", ".join(words) or "nothing changed", tuple(lines.values()))
+        else:
+            key = rng.choice(plain)
+            settings[key] = space.decisions[key].mutate(settings[key], rng)
+            changed.append(f"changed {key}")
+    return changed
 
 
 def heir(space: Graph, parent: Member, child: Child) -> Parent:
@@ -90,13 +101,6 @@ def heir(space: Graph, parent: Member, child: Child) -> Parent:
     before, after = network(space, parent.genotype), network(space, child.genotype)
     renamed = [pair for line in child.lines for pair in line.renamed(before, after)]
     return Parent(parent.trial, tuple(renamed))
-
-
-def _completed(space: Graph, settings: Mapping[str, Setting], rng: Random) -> Genotype:
-    def drawn(decision: Decision) -> Setting:
-        return decision.sample(rng)
-
-    return complete(space, settings, drawn)
 
 
 def pruned(
