@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from fusegraph.ir.dsl import Program, load
+from fusegraph.compiler.specialise import specialise
+from fusegraph.ir.dsl import Program, load, load_genotype
+from fusegraph.ir.graph import Graph
 from repository import ROOT
 
 CONSTANTS: Mapping[str, Mapping[str, str]] = {
@@ -19,6 +21,14 @@ CONSTANTS: Mapping[str, Mapping[str, str]] = {
     "two_stream/slowfast.fuse": {
         "frames": "8", "alpha": "4", "kernel": "7", "side": "33", "width": "16",
         "blocks": "(1, 2, 1, 1)", "classes": "5",
+    },
+    "two_stream/space.fuse": {
+        "sparse_frames": "2", "alpha": "2", "side": "33", "unit": "1", "depth": "0.5",
+        "hidden": "16", "classes": "5",
+    },
+    **{
+        f"two_stream/{name}.fuse": {"side": "33", "hidden": "16", "classes": "5"}
+        for name in ("apart_s", "lateral_s", "lateral_m", "lateral_l")
     },
     "assemblenet/table4.fuse": {
         "frames": "3", "side": "36", "width": "4", "modules": "(2, 3, 1, 2)", "classes": "5",
@@ -31,6 +41,9 @@ CONSTANTS: Mapping[str, Mapping[str, str]] = {
             "two_stream_late", "two_stream_level_4", "two_stream_fully", "four_stream_fully",
             "flow_to_rgb",
         )
+    },
+    "assemblenet/space.fuse": {
+        "frames": "3", "side": "36", "base": "4", "modules": "(2, 3, 1, 2)", "classes": "5",
     },
     "assemblenet/release.fuse": {
         "frames": "3", "side": "36", "stem": "2", "widths": "(2, 4, 8, 16)",
@@ -50,3 +63,12 @@ def small_constants(path: Path) -> Mapping[str, str]:
 def load_small(path: Path) -> Program:
     """The program of an example, small enough to run."""
     return load(path, small_constants(path))
+
+
+def small_network(path: Path) -> Graph:
+    """The network of a genotype's file, small enough to run: its settings in a smaller space."""
+    program, genotype = load_genotype(path)
+    small = small_constants(path)
+    if small:
+        program = load(program.file, {**program.overrides, **small})
+    return specialise(program.graph, genotype.settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -13,11 +14,11 @@ from fusegraph.compiler.cost import cost
 from fusegraph.compiler.explore import sample
 from fusegraph.compiler.simplify import simplify
 from fusegraph.compiler.specialise import specialise
-from fusegraph.ir.dsl import is_genotype, load_genotype, loads
+from fusegraph.ir.dsl import is_genotype, loads
 from fusegraph.ir.graph import Graph
 from fusegraph.ir.settling import bind
 from repository import ROOT
-from small_examples import load_small
+from small_examples import load_small, small_network
 from torch_backend_networks import batch_for, shape_of
 
 FILES = sorted((ROOT / "examples").rglob("*.fuse"))
@@ -97,9 +98,8 @@ def test_network_is_emitted_as_it_is_lowered(network: Graph) -> None:
 
 
 @pytest.mark.parametrize("file", GENOTYPES, ids=lambda f: f"{f.parent.name}/{f.stem}")
-def test_published_genotypes_train(file: object) -> None:
-    program, genotype = load_genotype(str(file))
-    network = specialise(program.graph, genotype)
+def test_published_genotypes_train(file: Path) -> None:
+    network = small_network(file)
     module = lower(network, seed=0)
     found = module.run(batch_for(network))
     assert isinstance(found, torch.Tensor)

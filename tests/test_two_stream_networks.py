@@ -57,11 +57,29 @@ def _parameters(network: Graph) -> dict[str, Static]:
         (X3D, {"frames": "4"}, 3_794_322, 0.6053),
         (X3D, L, 6_153_432, 18.3677),
         (X3D, {**L, "side": "356"}, 6_153_432, 24.7640),  # the paper's test crop: 24.8
+        (X3D, {**L, "width": "2.9"}, 11_095_904, 35.8376),
+        (X3D, {**L, "width": "2.9", "side": "356"}, 11_095_904, 48.4068),  # its test crop: 48.4
+        # Auto-TSNet's supplement, Table 4, has 81, 186 and 744 G for 30 views: 2.7, 6.2 and 24.8.
+        (X3D, {"side": "182"}, 3_794_322, 2.7219),
+        (X3D, {"frames": "16", "side": "256"}, 3_794_322, 6.1806),
         (SLOWFAST, {}, 34_480_216, 27.6387),
         (SLOWFAST, {"alpha": "4", "kernel": "7"}, 34_566_488, 50.3086),
         (SLOWFAST, {"alpha": "4", "blocks": "(3, 4, 23, 3)"}, 62_826_968, 96.3966),
     ],
-    ids=["S", "M", "XS", "L", "L-test", "4x16", "8x8", "R101-8x8"],
+    ids=[
+        "S",
+        "M",
+        "XS",
+        "L",
+        "L-test",
+        "XL",
+        "XL-test",
+        "S-182",
+        "M-256",
+        "4x16",
+        "8x8",
+        "R101-8x8",
+    ],
 )
 def test_a_published_network_has_its_parameters_and_multiply_adds(
     file: Path, constants: Mapping[str, str], parameters: int, giga: float
