@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assemblenet_published import TABLE_4, released
 from assemblenet_tables import (
     MODULES,
-    TABLE_4,
     Row,
     Rows,
     classified,
@@ -129,31 +129,13 @@ def test_the_file_can_be_checked_costed_drawn_and_emitted_at_full_size(tmp_path:
 # ── the graphs of the release ────────────────────────────────────────────────────────────────────
 
 
-def _released(level_3: int, level_4: int) -> Rows:
-    """The graph of AssembleNet-50 and -101, `asn50_structure` of the release, by two widths."""
-    return (
-        *TABLE_4[:4],
-        Row(1, (1,), 32, 1),
-        Row(1, (0,), 32, 4),
-        Row(1, (0, 1, 2, 3), 32, 1),
-        Row(1, (2, 3), 32, 2),
-        Row(2, (0, 4, 5, 6, 7), 64, 2),
-        Row(2, (0, 2, 4, 7), 64, 1),
-        Row(2, (0, 5, 7), 64, 4),
-        Row(2, (0, 5), 64, 1),
-        Row(3, (4, 8, 10, 11), level_3, 1),
-        Row(3, (8, 9), level_3, 4),
-        Row(4, (12, 13), level_4, 2),
-    )
-
-
 @pytest.mark.parametrize(
     ("constants", "rows", "modules"),
     [
-        ({}, _released(256, 512), MODULES),
+        ({}, released(256, 512), MODULES),
         (
             {"widths": "(32, 64, 192, 256)", "modules": "(3, 4, 23, 3)"},
-            _released(192, 256),
+            released(192, 256),
             (0, 3, 4, 23, 3),
         ),
     ],
@@ -189,7 +171,7 @@ def _relabelled(rows: Rows, rng: Random) -> Rows:
     return tuple(moved(rows[i]) for i in order)
 
 
-@some(15)
+@some(10)
 @given(st.integers(0, 2**20))
 def test_every_graph_has_the_counts_of_the_formulas_and_one_digest(seed: int) -> None:
     rng = Random(seed)

@@ -11,7 +11,8 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from assemblenet_tables import TABLE_4, Row, computed, drawn, joined, same_pool, written
+from assemblenet_published import TABLE_4
+from assemblenet_tables import Row, computed, drawn, joined, same_pool, written
 from fusegraph.backends.torch import Network, lower
 from fusegraph.ir.diagnostics import FusegraphError
 from fusegraph.ir.dsl import loads
@@ -108,7 +109,7 @@ def test_larger_inputs_are_pooled_to_the_least_sides(side: int, target: int, win
     torch.testing.assert_close(found, joined(layers, "y", [batch["a"], batch["b"]]))
 
 
-@some(60)
+@some(40)
 @given(st.integers(2, 40), st.integers(1, 39))
 def test_pooling_is_the_release_s_wherever_that_gives_the_least_sides(
     side: int, target: int
@@ -123,7 +124,7 @@ def test_pooling_is_the_release_s_wherever_that_gives_the_least_sides(
 
 
 def test_sides_halved_by_strides_can_always_be_joined() -> None:
-    for first, level in product(range(2, 41), range(1, 4)):
+    for first, level in product(range(2, 26), range(1, 4)):
         target = -(-first // 2**level)
         assert _joining(first, target).outputs[0][1].type.shape[-1] == target
 
