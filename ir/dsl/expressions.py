@@ -158,11 +158,14 @@ def _name(tree: s.Name, scope: Scope) -> Any:
 
 def _index(world: Elaboration, tree: s.Index, scope: Scope) -> Any:
     base = evaluate(world, tree.base, scope, Place("", False))
-    found = _selected(world, tree, base, scope)
-    if isinstance(base, (LevelFamily, LevelMembers)):
-        from .levels import note_read
+    if not isinstance(base, (LevelFamily, LevelMembers)):
+        return _selected(world, tree, base, scope)
+    from .levels import check_selector, note_read
 
-        note_read(world, base, found, tree)
+    check_selector(base, tree)
+    found = _selected(world, tree, base, scope)
+    if isinstance(found, Many):
+        note_read(world, found, tree)
     return found
 
 

@@ -137,7 +137,8 @@ class _Formatter:
         if self.pending and self.pending[0].line < tree.span.end_line:
             return False
         most = 1 if isinstance(tree, s.For) else len(body)
-        if len(body) > most or any(isinstance(b, (s.For, s.CellTree, s.ScopeTree)) for b in body):
+        blocks = (s.For, s.CellTree, s.LevelsTree, s.ScopeTree)
+        if len(body) > most or any(isinstance(b, blocks) for b in body):
             return False
         parts = [_statement(b, "") for b in body]
         if any(len(part) > 1 for part in parts):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from ..decisions import Decision, KOf, Setting, SomeOf, UnknownLabel
+from ..decisions import Decision, Setting
 from ..diagnostics import Diagnostic, Edit, FusegraphError, Label, Span, begins_as_fuse
 from ..genotype import Genotype
 from ..levels import Levels
 from ..support.names import nearest
 from . import syntax as s
+from .choosing import chosen
 from .context import MOST_ERRORS
 from .level_genotypes import LevelsReader, format_levels, owner_of
 from .load import Program, load, read_source
@@ -130,7 +131,8 @@ def _read(tree: s.GenotypeTree, program: Program) -> Genotype:
             )
         else:
             spans[key] = entry.span
-            setting = _setting(decision, entry, program, errors)
+            where = program.decision_spans.get(key)
+            setting = chosen(decision, key, entry, where, errors)
             if setting is not None:
                 settings[key] = setting
     for key, reader in readers.items():
@@ -176,53 +178,6 @@ def _meant(key: str, known: Set[str]) -> str | None:
     if close := nearest(key, here):
         return close
     return nearest(key, [other for other in known if _scope_of(other)[1] == name])
-
-
-def _setting(
-    decision: Decision, entry: s.Entry, program: Program, errors: list[Diagnostic]
-) -> Setting | None:
-    value = entry.value
-    trees: Sequence[s.Tree] = value.items if isinstance(value, s.Labels) else (value,)
-    labels = [s.label_of(tree) for tree in trees]
-    where = program.decision_spans.get(decision.key)
-    causes = (Label(where, f"offers {', '.join(decision.labels[:12])}"),) if where else ()
-    try:
-        setting = decision.parse(labels)
-    except UnknownLabel as error:
-        label = str(error)
-        span = trees[labels.index(label)].span
-        close = nearest(label, decision.labels)
-        errors.append(
-            Diagnostic(
-                code="E403",
-                message=f"`{decision.key}` does not offer `{label}`",
-                span=span,
-                label=f"did you mean `{close}`?" if close else "not a candidate",
-                causes=causes,
-                help=f"write one of {', '.join(decision.labels[:12])}",
-                edit=Edit(span, close) if close else None,
-            )
-        )
-        return None
-    if not decision.admits(setting):
-        errors.append(
-            Diagnostic(
-                code="E404",
-                message=f"`{decision.key}` cannot be settled as {{{', '.join(labels)}}}",
-                span=value.span,
-                label=f"{len(labels)} given",
-                causes=causes,
-                help=f"it takes {_wants(decision)}",
-            )
-        )
-        return None
-    return setting
-
-
-def _wants(decision: Decision) -> str:
-    if isinstance(decision, KOf):
-        return f"{decision.take} candidates{'' if decision.repeats else ', all different'}"
-    return "one or more candidates, each once" if isinstance(decision, SomeOf) else "one candidate"
 
 
 def _other_space(tree: s.GenotypeTree, pin: s.String, program: Program) -> Diagnostic:

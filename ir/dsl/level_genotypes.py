@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from ..decisions import Decision, Setting, UnknownLabel
+from ..decisions import Decision, Setting
 from ..diagnostics import Diagnostic, Edit, Label, Span
 from ..levels import Level, LevelNode, Levels
 from ..levels.arranging import arranged
 from ..support.names import nearest
 from . import syntax as s
+from .choosing import MOST_SHOWN, chosen, items_of
 
 WIDTH = "width"
 """What a genotype calls a node's share."""
@@ -34,8 +35,16 @@ def owner_of(key: str, decisions: Mapping[str, Decision]) -> Levels | None:
 class _Written:
     """A node as a file has it."""
 
-    span: Span
     entries: dict[str, s.Entry] = field(default_factory=dict[str, s.Entry])
+
+    @property
+    def span(self) -> Span:
+        """From its first entry to its last on the same line."""
+        first, *more = [entry.span for entry in self.entries.values()]
+        for span in more:
+            if (span.file, span.end_line) == (first.file, first.line):
+                first = replace(first, end_column=max(first.end_column, span.end_column))
+        return first
 
 
 class LevelsReader:
@@ -53,7 +62,7 @@ class LevelsReader:
         match = _NODE.fullmatch(key)
         assert match is not None
         place, name = (int(match[2]), int(match[3])), match[4]
-        node = self._nodes.setdefault(place, _Written(entry.span))
+        node = self._nodes.setdefault(place, _Written())
         if name in node.entries:
             self._error(
                 "E406", f"`{key}` is settled twice", entry.span, "",
@@ -69,7 +78,7 @@ class LevelsReader:
                 "E405", f"`{levels.key}` is not settled", self._tree.space.span,
                 "in this genotype",
                 f"add its nodes, such as `{levels.key}[{levels.levels[0].number}][1] "
-                f"{{ width = {levels.levels[0].width} }}`",
+                f"{{ width = {levels.levels[0].width}, … }}`",
             )  # fmt: skip
             return None
         places = sorted(self._nodes)
@@ -77,16 +86,38 @@ class LevelsReader:
         if self.errors:
             return None
         made = [node for node in nodes if node is not None]
-        for flaw in levels.flaws(made):
-            if flaw.node is None:
-                span = self._tree.space.span
-                message, label = f"`{levels.key}`: {flaw.words}", "in this genotype"
-            else:
-                span = self._nodes[places[flaw.node]].span
-                message, label = f"`{self._label(places[flaw.node])}`: {flaw.words}", ""
-            code = "E408" if flaw.words.startswith("nothing") else "E404"
-            self._error(code, message, span, label, flaw.help)
+        for level in levels.levels:
+            self._check_width(level, made, places)
+        for flaw in levels.flaws(made) if not self.errors else ():
+            assert flaw.node is not None
+            label = self._label(places[flaw.node])
+            self._error(
+                "E408", f"nothing takes `{label}`", self._nodes[places[flaw.node]].span,
+                "this node", "let a node of a higher level take it, or leave it out and share the "
+                f"width of level {flaw.level} out among the others",
+            )  # fmt: skip
         return None if self.errors else levels.told(arranged(made)[0])
+
+    def _check_width(
+        self, level: Level, nodes: Sequence[LevelNode], places: Sequence[_Place]
+    ) -> None:
+        """The shares of a level are its width."""
+        here = [place for place in places if place[0] == level.number]
+        widths = [node.width for node in nodes if node.level == level.number]
+        key = f"{self._levels.key}[{level.number}]"
+        if not here:
+            self._error(
+                "E405", f"`{key}` has no node", self._tree.space.span, "in this genotype",
+                f"add one or more, such as `{key}[1] {{ {WIDTH} = {level.width}, … }}`",
+            )  # fmt: skip
+        elif sum(widths) != level.width:
+            first = self._nodes[here[0]].entries[WIDTH]
+            self._error(
+                "E404",
+                f"the widths of `{key}` add up to {sum(widths)}, and the level has {level.width}",
+                first.value.span, f"{' + '.join(map(str, widths))} = {sum(widths)}",
+                f"share {level.width} out among its nodes, to the last channel",
+            )  # fmt: skip
 
     def _label(self, place: _Place) -> str:
         return f"{self._levels.key}[{place[0]}][{place[1]}]"
@@ -98,9 +129,11 @@ class LevelsReader:
         except KeyError:
             have = ", ".join(str(level.number) for level in self._levels.levels)
             self._error(
-                "E402", f"`{self._levels.key}` has no level {place[0]}", written.span, "",
-                f"its levels are {have}",
+                "E402", f"`{self._levels.key}` has no level {place[0]}", written.span,
+                f"`{label}` stands for a node of it", f"its levels are {have}",
             )  # fmt: skip
+            return None
+        if self._unknown(level, label, written):
             return None
         entries = dict(written.entries)
         width = self._width(level, entries.pop(WIDTH, None), label, written)
@@ -110,6 +143,24 @@ class LevelsReader:
         if width is None or inputs is None or attributes is None:
             return None
         return LevelNode(level.number, width, inputs, attributes)
+
+    def _unknown(self, level: Level, label: str, written: _Written) -> bool:
+        """Whether the node has entries that are none of its decisions."""
+        known = [WIDTH, *([level.edges] if level.takes else [])]
+        known += [decision.key for decision in level.attributes.decisions]
+        for name, entry in written.entries.items():
+            if name not in known:
+                close = nearest(name, known)
+                help = f"a node of level {level.number} has {', '.join(known)}"
+                self._error(
+                    "E402", f"`{label}` has no decision `{name}`", entry.path.span,
+                    f"did you mean `{close}`?" if close else "not open there",
+                    f"write `{close}`" if close else help,
+                    edit=Edit(entry.path.span, close)
+                    if close is not None and entry.path.text == name
+                    else None,
+                )  # fmt: skip
+        return not written.entries.keys() <= set(known)
 
     def _width(
         self, level: Level, entry: s.Entry | None, label: str, written: _Written
@@ -124,8 +175,9 @@ class LevelsReader:
         text = s.unparse(entry.value)
         if text not in [str(share) for share in level.shares]:
             self._error(
-                "E403", f"`{label}` cannot have the width {text}", entry.value.span, "no share",
-                f"shares of {level.width} are {shares}", cause=self._where(),
+                "E403", f"`{label}` cannot have the width {text}", entry.value.span,
+                f"no share of level {level.number}", f"write one of {shares}: the width of the "
+                "level, or half of it, or a quarter, …",
             )  # fmt: skip
             return None
         return int(text)
@@ -147,19 +199,14 @@ class LevelsReader:
                 f"add `{level.edges} = {{…}}`, some of {', '.join(offered) or 'the lower nodes'}",
             )  # fmt: skip
             return None
-        trees: Sequence[s.Tree] = (
-            entry.value.items if isinstance(entry.value, s.Labels) else (entry.value,)
-        )
+        trees = items_of(entry)
         found: list[int] = []
         for tree in trees:
             name = s.unparse(tree)
             if name not in offered:
-                close = nearest(name, offered)
                 self._error(
                     "E403", f"`{label}` cannot take `{name}`", tree.span,
-                    f"did you mean `{close}`?" if close else "no node of a lower level",
-                    f"write some of {', '.join(offered)}",
-                    edit=Edit(tree.span, close) if close else None,
+                    self._why_not(name, level), f"write some of {', '.join(offered)}",
                 )  # fmt: skip
             elif offered[name] in found:
                 self._error(
@@ -175,25 +222,24 @@ class LevelsReader:
             )  # fmt: skip
         return None if len(found) < len(trees) else tuple(sorted(found))
 
+    def _why_not(self, name: str, level: Level) -> str:
+        match = _NODE.fullmatch(f"{name}.{WIDTH}")
+        if match is None or match[1] != self._levels.key:
+            return f"no node of `{self._levels.key}`"
+        if (int(match[2]), int(match[3])) not in self._nodes:
+            return "this genotype has no such node"
+        numbers = ", ".join(map(str, level.takes))
+        return f"level {level.number} takes nodes of level{'s' * (len(level.takes) > 1)} {numbers}"
+
     def _attributes(
         self, level: Level, entries: Mapping[str, s.Entry], label: str, written: _Written
     ) -> tuple[tuple[str, Setting], ...] | None:
         before = len(self.errors)
         given: dict[str, Setting] = {}
         for name, entry in entries.items():
-            try:
-                decision = level.attributes.named(name)
-            except KeyError:
-                known = [WIDTH, *([level.edges] if level.takes else [])]
-                known += [d.key for d in level.attributes.decisions]
-                close = nearest(name, known)
-                self._error(
-                    "E402", f"`{label}` has no decision `{name}`", entry.path.span,
-                    f"did you mean `{close}`?" if close else "not open there",
-                    f"a node of level {level.number} has {', '.join(known)}",
-                )  # fmt: skip
-                continue
-            setting = self._chosen(decision, entry, label)
+            where = self._spans.get(f"{self._levels.key}[{level.number}][1].{name}")
+            decision = level.attributes.named(name)
+            setting = chosen(decision, f"{label}.{name}", entry, where, self.errors)
             if setting is not None:
                 given[name] = setting
         if len(self.errors) > before:
@@ -210,7 +256,7 @@ class LevelsReader:
         for decision in missing:
             self._error(
                 "E405", f"`{label}.{decision.key}` is not settled", written.span, "this node",
-                f"add `{decision.key} = …`, one of {', '.join(decision.labels[:12])}",
+                f"add `{decision.key} = …`, one of {', '.join(decision.labels[:MOST_SHOWN])}",
             )  # fmt: skip
         for name in given if not missing else ():
             if name not in reached:
@@ -221,37 +267,6 @@ class LevelsReader:
                 )  # fmt: skip
         return None if len(self.errors) > before else tuple(reached.items())
 
-    def _chosen(self, decision: Decision, entry: s.Entry, label: str) -> Setting | None:
-        trees: Sequence[s.Tree] = (
-            entry.value.items if isinstance(entry.value, s.Labels) else (entry.value,)
-        )
-        labels = [s.label_of(tree) for tree in trees]
-        try:
-            setting = decision.parse(labels)
-        except UnknownLabel as error:
-            name = str(error)
-            span = trees[labels.index(name)].span
-            close = nearest(name, decision.labels)
-            self._error(
-                "E403", f"`{label}.{decision.key}` does not offer `{name}`", span,
-                f"did you mean `{close}`?" if close else "not a candidate",
-                f"write one of {', '.join(decision.labels[:12])}", cause=self._where(),
-                edit=Edit(span, close) if close else None,
-            )  # fmt: skip
-            return None
-        if not decision.admits(setting):
-            self._error(
-                "E404",
-                f"`{label}.{decision.key}` cannot be settled as {{{', '.join(labels)}}}",
-                entry.value.span, f"{len(labels)} given", "settle it as its space offers it",
-                cause=self._where(),
-            )  # fmt: skip
-            return None
-        return setting
-
-    def _where(self) -> Span | None:
-        return self._spans.get(self._levels.key)
-
     def _error(
         self,
         code: str,
@@ -261,18 +276,16 @@ class LevelsReader:
         help: str,
         *,
         first: Span | None = None,
-        cause: Span | None = None,
         edit: Edit | None = None,
     ) -> None:
-        causes = [Label(first, "first here")] if first is not None else []
-        causes += [Label(cause, "open here")] if cause is not None else []
+        causes = (Label(first, "first here"),) if first is not None else ()
         self.errors.append(
             Diagnostic(
                 code=code,
                 message=message,
                 span=span,
                 label=label,
-                causes=tuple(causes),
+                causes=causes,
                 help=help,
                 edit=edit,
             )

@@ -12,10 +12,9 @@ one graph with choices in it. A space with `levels` is elaborated in two ways:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
-from ..diagnostics import Diagnostic, Span
+from ..diagnostics import Diagnostic, Edit, FusegraphError, Label, Span
 from ..dims import decisions_in
 from ..graph import graph
 from ..levels import Level, LevelGraph, Levels
@@ -84,17 +83,19 @@ def run_levels(world: Elaboration, tree: s.LevelsTree, scope: Scope) -> None:
     name = tree.name
     if scope.kind != "space":
         raise problem(
-            "E212", "only a space has `levels`, outside of loops", name,
-            help="move it out; a node's template may call any cell",
+            "E212", "`levels` is a statement of a space, outside of loops and cells", name,
+            help="move it to the space itself; what a node does may be a call of a cell",
         )  # fmt: skip
     if world.levels is not None:
         raise problem(
             "E202", "a space has one `levels`", name, "a second one",
+            causes=(Label(world.levels.tree.name.span, "the first one"),),
             help="put all streams into the levels of one graph",
         )  # fmt: skip
     if name.id in scope.values:
         raise problem(
             "E202", f"`{name.id}` is defined twice", name, "again here",
+            causes=(Label(scope.spans[name.id], "first here"),) if name.id in scope.spans else (),
             help="give one of them another name",
         )  # fmt: skip
     found = world.levels = OpenLevels(tree, world.shape)
@@ -150,22 +151,24 @@ def _sizes(
         )  # fmt: skip
     if width < 1:
         raise problem(
-            "E214", f"a level's width is 1 or more, not {width}", tree.width,
-            help="write another width",
+            "E214", f"the width of level {number} is {width}, and a width is 1 or more", tree.width,
+            help="write how many channels the nodes of the level have together",
         )  # fmt: skip
     least = max(1, width // LEAST_SHARE)
     if tree.least is not None:
         least = whole_of(evaluate(world, tree.least, scope, place), tree.least)
         if not 1 <= least <= width:
             raise problem(
-                "E214", f"the least share of {width} is from 1 to {width}, not {least}", tree.least,
-                help="shares are the width halved again and again, none below the least one",
+                "E214", f"the least share of level {number} is {least}, of a width of {width}",
+                tree.least, help=f"write a number from 1 to {width}: a node has the whole width, "
+                "or half of it, or a quarter, …, and never below `least`",
             )  # fmt: skip
     shares = Level(number, width, least, (), "", False, Attributes()).shares
     if width // shares[-1] > MOST_NODES:
         raise problem(
             "E501", f"level {number} may have {width // shares[-1]} nodes, over {MOST_NODES}",
-            tree.least or tree.width, help=f"write a larger `least` than {least}",
+            tree.least or tree.width,
+            help=f"write `least {-(-width // MOST_NODES)}` or more: no node is narrower",
         )  # fmt: skip
     return number, width, least
 
@@ -199,7 +202,7 @@ def _own(
         raise problem(
             "E214", f"the size of `{key}` depends on its own decision `{opened[0]}`", tree.template,
             f"this is {node.type.pretty}",
-            help="let the node's decisions change what is inside it, and its width its size",
+            help="let `width` alone set the size of a node; decisions may change what is inside",
         )  # fmt: skip
     prefix = f"{key}."
     space = graph(key, world.inputs, [("node", node)])
@@ -214,23 +217,42 @@ def taken_inputs(
 ) -> Many | None:
     """The nodes that `?from some of v[<l]` stands for; None where no such nodes are offered."""
     found = world.levels
-    if found is None or found.template is None:
+    if found is None:
         return None
     template = found.template
     inside = [c for c in candidates if c.label in found.numbers]
     if not inside:
         return None
-    if tree.take != "some" or len(inside) < len(candidates):
+    if template is None:
         raise problem(
             "E214",
-            "a node takes some of the nodes of lower levels, and nothing else beside them",
+            f"`?{tree.name.id}` offers nodes of `{found.key}`, and how many there are is open",
             tree,
-            help=f"write `?{tree.name.id} some of {found.key}[<n]`",
-        )
+            help="read all nodes of a level, as by "
+            f"`concat({found.key}[{found.levels[-1].number}][*])`",
+        )  # fmt: skip
+    for other in candidates:
+        if other.label not in found.numbers:
+            raise problem(
+                "E214", f"`?{tree.name.id}` offers `{other.label}` beside nodes of `{found.key}`",
+                other.span, f"no node of `{found.key}`",
+                help=f"offer nodes alone; a node that takes `{other.label}` belongs to a level "
+                "that takes no other",
+            )  # fmt: skip
+    if tree.take != "some":
+        taken = "one" if tree.take is None else "a fixed number"
+        whole = s.unparse(tree.source)
+        mended = f"?{tree.name.id} some of {whole}"
+        raise problem(
+            "E214", f"`?{tree.name.id}` takes {taken} of the nodes of lower levels", tree,
+            "a node takes some of them, one or more", help=f"write `{mended}`, and join what it "
+            "takes, as by `concat`",
+        )  # fmt: skip
     if template.edges:
         raise problem(
-            "E214", f"a node takes its inputs once, and `?{template.edges}` took them", tree,
-            "again here", help="give what was taken a name, or join it in a cell",
+            "E214", f"`?{tree.name.id}` takes nodes of lower levels a second time", tree,
+            f"`?{template.edges}` took some already",
+            help="write one such decision, and use what it takes several times in a cell",
         )  # fmt: skip
     template.edges = tree.name.id
     template.takes = tuple(sorted({found.numbers[c.label] for c in inside}))
@@ -238,30 +260,51 @@ def taken_inputs(
     return Many(tuple([(c.label, c.value) for c in chosen]))
 
 
-def note_read(world: Elaboration, base: Family, found: Any, tree: s.Index) -> None:
-    """Nodes or a level are read at this place: in a template to be offered, elsewhere for good.
+def check_selector(base: Family, tree: s.Index) -> None:
+    """Raises Problem (E214) where nodes of a level are told by number."""
+    if isinstance(base, LevelMembers) and not isinstance(tree.selector, s.All):
+        mended = f"{s.unparse(tree.base)}[*]"
+        raise problem(
+            "E214", f"`{s.unparse(tree)}` names nodes by number, and how many there are is open",
+            tree, help=f"write `{mended}` for all nodes of this level",
+            edit=Edit(tree.span, mended),
+        )  # fmt: skip
+
+
+def note_read(world: Elaboration, found: Many, tree: s.Index) -> None:
+    """Nodes are read at this place: in a template to be offered, elsewhere for good.
 
     Raises Problem (E214) where that cannot be.
     """
     state = world.levels
     if state is None:
         return
-    if not isinstance(found, Many):
-        if isinstance(base, LevelMembers):
-            raise problem(
-                "E214", "the nodes of a level have no fixed numbers", tree,
-                help=f"write `{base.label}[*]` for all of them",
-            )  # fmt: skip
-    elif state.template is None:
+    if state.template is None:
         state.read |= {state.numbers[label] for label, _ in found.items}
     elif not state.template.offering:
         raise problem(
-            "E214", "a template takes nodes of lower levels by a decision", tree,
+            "E214", f"a node takes all of `{s.unparse(tree)}`, and which it takes is open", tree,
             help=f"write `?from some of {s.unparse(tree)}`",
+            edit=Edit(tree.span, f"?from some of {s.unparse(tree)}"),
         )  # fmt: skip
 
 
 # ── what comes of it ─────────────────────────────────────────────────────────────────────────────
+
+
+def with_shape(error: FusegraphError, levels: Levels, shape: LevelGraph) -> FusegraphError:
+    """The error that a file gives for this graph, which says what the graph is."""
+    told: list[str] = []
+    for level in levels.levels:
+        widths = [str(shape.nodes[place].width) for place in shape.on(level.number)]
+        told.append(f"{_listed(widths)} at level {level.number}")
+    note = f"met where the nodes of `{levels.key}` have the widths {'; '.join(told)}"
+    return FusegraphError([replace(d, notes=(*d.notes, note)) for d in error.diagnostics])
+
+
+def _listed(widths: Sequence[str]) -> str:
+    """`64, 32 and 32`."""
+    return " and ".join([", ".join(widths[:-1]), widths[-1]] if len(widths) > 1 else widths)
 
 
 def unread(world: Elaboration) -> Iterator[Diagnostic]:
@@ -276,6 +319,7 @@ def unread(world: Elaboration) -> Iterator[Diagnostic]:
                 code="E214",
                 message=f"nothing takes the nodes of level {level.number}",
                 span=found.tree.levels[place].span,
-                label="no higher level, and no output",
-                help=f"let a higher level take them, or read `{found.key}[{level.number}][*]`",
+                label="no higher level does, and no output",
+                help=f"let a higher level take them, or read `{found.key}[{level.number}][*]` "
+                "on the way to an output",
             )

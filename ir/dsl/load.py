@@ -23,7 +23,7 @@ from .bundles import MAIN, bundle, unbundled
 from .checking import check_sizes, check_weights
 from .context import Elaboration, Problem, Silent, problem, unknown
 from .expressions import Place, evaluate
-from .levels import unread
+from .levels import unread, with_shape
 from .parse import LONGEST_FILE, parse
 from .statements import run_space_body
 from .values import CellDef, Many, Scope
@@ -337,7 +337,10 @@ def _levelled(
         raise FusegraphError(missing)
     decision = state.decision()
     for shape in witnesses(decision):
-        _elaborated(tree, file, library, overrides, shape)
+        try:
+            _elaborated(tree, file, library, overrides, shape)
+        except FusegraphError as error:
+            raise with_shape(error, decision, shape) from None
     whole = graph("levels", world.inputs, [(str(i), n) for i, n in enumerate(state.roots)])
     with_outputs = graph("outputs", world.inputs, list(world.outputs.items()), world.requires)
     both = graph("both", world.inputs, [*whole.outputs, *with_outputs.outputs], world.requires)
