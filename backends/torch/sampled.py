@@ -7,6 +7,7 @@ common is computed once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -18,8 +19,10 @@ from . import modules as own
 from .batch import check_inputs
 from .network import PLAIN, fill, own_generator
 from .sampled_calls import Sizes
+from .sampled_columns import computed
 from .sampled_norms import normed, update
-from .sampled_plan import Planner, Step
+from .sampled_plan import Plan, Planner
+from .sampled_steps import Step
 from .sampled_weights import shared_weights
 
 
@@ -57,19 +60,37 @@ class SampledNetworks(nn.Module):
         statistics: dict[Step, Tensor] = {}
         sizes = Sizes(plan.inputs, inputs)
         like = self._floats(inputs)
-        for step in plan.steps:
-            if step.call is None:
-                values[step] = inputs[step.node["name"]]
-                continue
+        for step in self._outside(plan, inputs, values):
             operands = [values[i] for i in step.inputs]
             if step.norm and self.training:
                 values[step] = normed(step, operands[0], statistics)
             else:
+                assert step.call is not None
                 values[step] = step.call(step.module, self, sizes, like, *operands)
-        update(
-            [step for one in plan.listings for step in one.norms] if statistics else (), statistics
-        )
-        return [{name: values[step] for name, step in one.outputs} for one in plan.listings]
+        if statistics:
+            update(plan.norms, statistics)
+        return [{name: values[step] for name, step in ends} for ends in plan.outputs]
+
+    def _outside(
+        self, plan: Plan, inputs: Mapping[str, Tensor], values: dict[Step, Tensor]
+    ) -> list[Step]:
+        """The steps that are run one by one, after all others have their values."""
+        taps = {s: inputs[s.node["name"]] for s in plan.steps if s.call is None}
+        values.update(taps)
+        apart = any(tap.requires_grad for tap in taps.values()) or torch.is_autocast_enabled()
+        if apart or all(step.column is None for step in plan.steps):
+            return [step for step in plan.steps if step.call is not None]
+        needed = {step for ends in plan.outputs for _, step in ends}
+        outside: list[Step] = []
+        for step in reversed(plan.steps):
+            if step in needed and step.call is not None and step.column is None:
+                outside.append(step)
+                needed.update(step.inputs)
+        columns = [step for step in plan.steps if step.column is not None]
+        wanted = [step for step in columns if step in needed]
+        values.update(zip(wanted, computed(columns, wanted, taps), strict=True))
+        outside.reverse()
+        return outside
 
     @property
     def planner(self) -> Planner:
@@ -94,7 +115,7 @@ class SampledNetworks(nn.Module):
 
     def _floats(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """A tensor whose dtype and device new tensors take."""
-        for tensor in (*inputs.values(), *self.parameters()):
+        for tensor in chain(inputs.values(), self.parameters()):
             if tensor.is_floating_point():
                 return tensor
         return torch.empty(0)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (its name all over the field)
 from torch import Tensor, nn
 
-from .sampled_plan import Step
+from .sampled_steps import Step
 
 
 def normed(step: Step, x: Tensor, statistics: dict[Step, Tensor]) -> Tensor:

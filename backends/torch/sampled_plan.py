@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 from torch import nn
 
 from ...ir.diagnostics import Diagnostic, FusegraphError
 from ...ir.graph import Graph
-from ...ir.node import Node, intern, topological
+from ...ir.node import Kernel, Node, everything, intern
 from ...ir.ops import CELL, INPUT
 from .lowering import Held, Site, SizeNames
 from .program import require_settled
 from .sampled_calls import Call, Calls
+from .sampled_columns import column_of
+from .sampled_steps import Step
 from .sampled_weights import SharedWeights, shapes_of
 from .steps import unfold
 from .table import LOWERINGS
@@ -28,33 +28,19 @@ from .table import LOWERINGS
 MOST_STEPS = 200_000
 """Steps that are remembered; beyond it all are forgotten."""
 
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Step:
-    """An op on the results of other steps. `module` holds its weights; inputs have no `call`."""
-
-    node: Node
-    inputs: tuple[Step, ...]
-    call: Call | None
-    module: nn.Module | None
-    norm: bool
-
-
-class Listing(NamedTuple):
-    """One network: its steps, each after its inputs; the batch norms of these; its results."""
-
-    steps: tuple[Step, ...]
-    norms: tuple[Step, ...]
-    outputs: tuple[tuple[str, Step], ...]
+Outputs = tuple[tuple[str, Step], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """K networks: every step once, the inputs that they read, and each network by itself."""
+    """K networks: every step once, each after its inputs; the inputs that they read; what each
+    network gives; and the batch norms of each, in the order of the networks.
+    """
 
-    steps: tuple[Step, ...]
-    inputs: tuple[Node, ...]
-    listings: tuple[Listing, ...]
+    steps: Sequence[Step]
+    inputs: Sequence[Node]
+    outputs: Sequence[Outputs]
+    norms: Sequence[Step]
 
 
 class Planner:
@@ -69,7 +55,8 @@ class Planner:
         self._calls = Calls()
         self._flat: dict[Node, Node] = {}
         self._steps: dict[Node, Step] = {}
-        self._listings: WeakKeyDictionary[Graph, Listing] = WeakKeyDictionary()
+        self._bound: dict[tuple[Kernel, str], tuple[Call, nn.Module]] = {}
+        self._has_norms = any(node.op.name == "batch_norm" for node in everything(space.roots))
 
     def plan(self, networks: Sequence[Graph]) -> Plan:
         """The plan of these networks, in their order.
@@ -79,54 +66,72 @@ class Planner:
         if len(self._steps) > MOST_STEPS:
             self._flat.clear()
             self._steps.clear()
-            self._listings.clear()
-        listings = tuple([self._listing(network) for network in networks])
-        steps: dict[Step, None] = {}
-        for listing in listings:
-            steps.update(dict.fromkeys(listing.steps))
-        read = {node for network in networks for node in network.inputs}
-        inputs = tuple([node for node in self._space.inputs if node in read])
+            self._bound.clear()
+        outputs: list[Outputs] = []
+        read: set[Node] = set()
+        steps: dict[Node, Step] = {}
+        norms: list[Step] = []
+        for network in networks:
+            require_settled(network)
+            roots = [
+                root if root.flat else _flattened(root, self._flat) for root in network.roots
+            ]
+            if self._has_norms:
+                alone: dict[Node, Step] = {}
+                self._collect(roots, alone)
+                norms += _in_order([step for step in alone.values() if step.norm], network)
+                steps.update(alone)
+            else:
+                self._collect(roots, steps)
+            names = [name for name, _ in network.outputs]
+            outputs.append(tuple(zip(names, [steps[root] for root in roots], strict=True)))
+            read.update(network.inputs)
+        inputs = [node for node in self._space.inputs if node in read]
         if len(inputs) < len(read):
             name = next(node["name"] for node in read if node not in inputs)
             raise _foreign(self._space, f"reads an input `{name}` that the space has not")
-        return Plan(tuple(steps), inputs, listings)
+        return Plan(list(steps.values()), inputs, outputs, norms)
 
-    def _listing(self, network: Graph) -> Listing:
-        found = self._listings.get(network)
-        if found is None:
-            require_settled(network)
-            done = self._flat
-            outputs = [(name, _flattened(root, done)) for name, root in network.outputs]
-            steps = tuple([self._step(n) for n in topological([node for _, node in outputs])])
-            ends = tuple([(name, self._steps[node]) for name, node in outputs])
-            norms = _in_order([step for step in steps if step.norm], network)
-            found = self._listings[network] = Listing(steps, norms, ends)
-        return found
+    def _collect(self, roots: Sequence[Node], found: dict[Node, Step]) -> None:
+        """Add the steps of what these nodes reach, each after its inputs."""
+        known = self._steps
+        stack = list(reversed(roots))
+        while stack:
+            node = stack[-1]
+            if node in found:
+                stack.pop()
+                continue
+            waiting = [i for i in node.inputs if i not in found]
+            if waiting:
+                stack += waiting
+                continue
+            stack.pop()
+            step = known.get(node)
+            if step is None:
+                step = known[node] = self._made(node, tuple([found[i] for i in node.inputs]))
+            found[node] = step
 
-    def _step(self, node: Node) -> Step:
-        """The step of a node without composites whose inputs have theirs."""
-        found = self._steps.get(node)
-        if found is None:
-            found = self._steps[node] = self._made(node)
-        return found
-
-    def _made(self, node: Node) -> Step:
-        inputs = tuple([self._steps[i] for i in node.inputs])
+    def _made(self, node: Node, inputs: tuple[Step, ...]) -> Step:
         if node.op is INPUT:
-            return Step(node, (), None, None, False)
+            return Step(node, (), None, None, None)
         if node.op.weights is None:
-            return Step(node, inputs, self._calls.of(node, own=True), None, False)
+            return Step(node, inputs, self._calls.of(node, True), None, column_of(node, inputs))
+        bound = self._bound.get((node.kernel, node.key))
+        if bound is None:
+            bound = self._bound[node.kernel, node.key] = self._found(node)
+        return Step(node, inputs, *bound, column_of(node, inputs))
+
+    def _found(self, node: Node) -> tuple[Call, nn.Module]:
+        """The function of a node and the module of its weights."""
         identity = (node.key, shapes_of(node))
         made = self._weights.made.get(identity)
         if made is None:
             shapes = ", ".join([f"{name}{list(shape)}" for name, shape in identity[1]])
             raise _foreign(self._space, f"has {shapes} for the key `{node.key}`")
-        lowered = LOWERINGS[node.op.name](
-            Site(node, ["x"] * len(inputs), "me", SizeNames({}, "like"))
-        )
+        operands = ["x"] * len(node.inputs)
+        lowered = LOWERINGS[node.op.name](Site(node, operands, "me", SizeNames({}, "like")))
         own = isinstance(lowered, Held) and lowered.make == made.make
-        module = self._modules[".".join(made.path)]
-        return Step(node, inputs, self._calls.of(node, own), module, node.op.name == "batch_norm")
+        return self._calls.of(node, own), self._modules[".".join(made.path)]
 
 
 def _flattened(root: Node, done: dict[Node, Node]) -> Node:
@@ -152,7 +157,7 @@ def _flattened(root: Node, done: dict[Node, Node]) -> Node:
     return done[root]
 
 
-def _in_order(norms: list[Step], network: Graph) -> tuple[Step, ...]:
+def _in_order(norms: list[Step], network: Graph) -> list[Step]:
     """The batch norms in the order in which the network by itself computes them.
 
     It matters where several share their statistics.
@@ -160,7 +165,7 @@ def _in_order(norms: list[Step], network: Graph) -> tuple[Step, ...]:
     if len({step.node.key for step in norms}) < len(norms):
         places = {node: place for place, node in enumerate(unfold(network).order)}
         norms.sort(key=lambda step: places[step.node])
-    return tuple(norms)
+    return norms
 
 
 def _foreign(space: Graph, what: str) -> FusegraphError:
