@@ -91,14 +91,17 @@ def _visit(
         else:
             same = inputs == node.inputs
             done[node] = node if same else intern(node.op, inputs, node.attrs, node.key)
-            own = _NOTHING if done[node] in computed else _own(node, counted)
+            own = _NOTHING if done[node] in computed else own_cost(node, counted)
             computed.add(done[node])
             lines.append(Line(node.key, node.op.name, node.type.text, depth, False, own))
     return done
 
 
-def _own(node: Node, counted: set[str]) -> Cost:
-    """The cost of a primitive; its weights unless their key is counted already."""
+def own_cost(node: Node, counted: set[str]) -> Cost:
+    """The cost of a primitive; its weights unless their key is counted already, which it is then.
+
+    Open sizes stay open in it.
+    """
     inputs = [i.type for i in node.inputs]
     attrs: Mapping[str, Any] = node.attributes
     parameters: Static = 0

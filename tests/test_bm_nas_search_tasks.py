@@ -19,8 +19,7 @@ from fusegraph.compiler.relax import relax
 from fusegraph.pipeline.events import read_events
 from fusegraph.pipeline.run_folder import open_run
 from fusegraph.pipeline.summary import summarise
-from fusegraph.searchers.bm_nas import data as data_module
-from fusegraph.searchers.bm_nas.data import prepared
+from fusegraph.searchers import prepared as preparing
 from fusegraph.searchers.store import TrialStore
 from fusegraph.training.loop import fit
 from fusegraph.training.tensors import tensor_batches
@@ -266,7 +265,7 @@ def test_the_last_epoch_is_kept_where_validation_cannot_choose() -> None:
 def test_what_needs_no_weights_is_computed_once_and_gives_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(data_module, "CHUNK", 7)
+    monkeypatch.setattr(preparing, "CHUNK", 7)
     module = lower_supernet(relax(space_of(MAPS)), 0).eval()
     rng = np.random.default_rng(0)
     arrays = {
@@ -274,8 +273,8 @@ def test_what_needs_no_weights_is_computed_once_and_gives_the_same(
         "pose": rng.normal(size=(20, 6)).astype(np.float32),
     }
     source = tensor_batches(arrays, rng.integers(0, 3, 20), batch=6)
-    kept = prepared(module, source)
-    read = prepared(module, CountedBatches(SmallData(), source))
+    kept = preparing.prepared(module, source)
+    read = preparing.prepared(module, CountedBatches(SmallData(), source))
     assert len(kept) == len(read) == len(source)
     for raw, first, second in zip(
         source.epoch(torch.Generator().manual_seed(1)),

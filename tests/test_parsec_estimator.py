@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from random import Random
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -15,14 +15,16 @@ from torch.func import functional_call
 from fusegraph.backends.torch import lower
 from fusegraph.backends.torch.sampled import SampledNetworks
 from fusegraph.compiler.explore import enumerate_genotypes
+from fusegraph.compiler.measures import counted
 from fusegraph.compiler.requirements import satisfied
 from fusegraph.compiler.specialise import specialise
+from fusegraph.ir.cells import expand
 from fusegraph.ir.decisions import Setting, SomeOf
 from fusegraph.ir.diagnostics import FusegraphError
 from fusegraph.ir.graph import Graph
 from fusegraph.searchers.parsec.estimator import architecture_loss, importance, shares
 from fusegraph.searchers.parsec.learner import Learner, Place
-from fusegraph.searchers.parsec.options import ParsecOptions
+from fusegraph.searchers.parsec.options import Measure, ParsecOptions
 from fusegraph.searchers.parsec.price import Price, excess
 from fusegraph.searchers.parsec.prior import Prior
 from fusegraph.training.batches import Batch
@@ -46,6 +48,16 @@ space flat {
   dim N
   for i in 1..3 { input x[i]: f32[N, 4] }
   output logits = linear(concat(?a of x[*], ?act of {relu, tanh}(?b of x[*])), out=3)
+}
+"""
+SHARED = """fuse 1
+use "std/bm_nas": attention
+space shared {
+  dim N
+  for i in 1..2 { input x[i]: f32[N, 4, 2] }
+  share f = linear(out=2)
+  y = attention(x[1], ?left of x[*]) + attention(x[1], ?right of x[*])
+  output logits = linear(flatten(concat(y, f(x[1]), f(?tied of x[*]))), out=3)
 }
 """
 SPACES = {"edges": EDGES, "unlimited": UNLIMITED, "every_kind": EVERY_KIND}
@@ -177,7 +189,7 @@ def batch_of(space: Graph) -> Batch:
 
 
 def learner_of(prior: Prior, options: ParsecOptions) -> Learner:
-    networks = SampledNetworks(prior.space, 3).double()
+    networks = SampledNetworks(expand(prior.space), 3).double()
     return Learner(prior, networks, options, SGD, torch.device("cpu"), 0)
 
 
@@ -203,8 +215,10 @@ def test_a_steps_gradients_are_those_of_autograd_on_the_objective(name: str, bet
     learner = learner_of(prior_of(SPACES[name]), options)
     prior, networks = learner.prior, learner.networks
     batch = batch_of(prior.space)
-    drawn = prior.draw(Random(5), 13, {})
-    figures = [learner.price(settings) for settings in drawn]
+    place = Place(1, 0, SGD, 0.01, {}, False)
+    samples = learner.draw(Random(5), place)
+    drawn = [sample.settings for sample in samples]
+    figures = [sample.figure for sample in samples]
     every = [law.alpha for law in prior.laws.values()], list(networks.parameters())
 
     # -log 1/K sum P_k / [P_k] p(y | A_k) + beta log 1/K sum P_k / [P_k] cost_k, [.] held fixed.
@@ -220,10 +234,8 @@ def test_a_steps_gradients_are_those_of_autograd_on_the_objective(name: str, bet
         torch.autograd.grad(objective, part, retain_graph=True, allow_unused=True) for part in every
     ]
 
-    place = Place(1, 0, SGD, 0.01, {}, False)
-    learner.step(place, batch, drawn, figures, 1e-3)
-    samples = len(batch.labels)
-    for part, expected, scale in zip(every, wanted, (1, samples), strict=True):
+    learner.step(place, batch, samples, 1e-3)
+    for part, expected, scale in zip(every, wanted, (1, len(batch.labels)), strict=True):
         assert any(grad is not None and grad.abs().max() > 1e-3 for grad in expected)
         for parameter, grad in zip(part, expected, strict=True):
             if grad is None:
@@ -253,10 +265,10 @@ def test_with_every_network_drawn_once_the_gradient_is_exact() -> None:
 def test_decisions_that_are_fixed_have_no_part_in_it() -> None:
     learner = learner_of(prior_of(EVERY_KIND), ParsecOptions())
     fixed = {"h[1].act": (1,), "width": (0,)}
-    drawn = learner.prior.draw(Random(0), 13, fixed)
-    assert all(settings.get("h[1].act", (1,)) == (1,) for settings in drawn)
     place = Place(1, 0, SGD, 0.01, fixed, False)
-    learner.step(place, batch_of(learner.prior.space), drawn, [0.0] * 13, 1e-3)
+    drawn = learner.draw(Random(0), place)
+    assert all(sample.settings.get("h[1].act", (1,)) == (1,) for sample in drawn)
+    learner.step(place, batch_of(learner.prior.space), drawn, 1e-3)
     learnt = {key for key, law in learner.prior.laws.items() if law.alpha.grad is not None}
     assert learnt
     assert learnt.isdisjoint(fixed)
@@ -269,6 +281,16 @@ def test_a_cost_is_how_far_a_figure_is_from_its_range_in_parts_of_the_bound() ->
     target = (10.0, 20.0)
     assert [excess(f, target) for f in (0, 5, 10, 15, 20, 30)] == [1, 0.5, 0, 0, 0, 0.5]
     assert excess(5, (0.0, 20.0)) == excess(5, ()) == 0
+
+
+@pytest.mark.parametrize("measure", get_args(Measure))
+@pytest.mark.parametrize("text", [EVERY_KIND, EDGES, SHARED], ids=["every_kind", "edges", "shared"])
+def test_a_price_is_what_the_cost_of_the_network_is(text: str, measure: Measure) -> None:
+    space, price = space_of(text), Price(measure)
+    for settings in genotypes(space):
+        network = specialise(space, settings)
+        expected: Any = counted(network)[measure]
+        assert price(network) == price(specialise(expand(space), settings)) == expected
 
 
 def test_without_any_cost_its_logarithm_is_left_out() -> None:
@@ -297,11 +319,11 @@ def learnt(beta: float, seed: int) -> tuple[float, float]:
     probable one; larger ones are a little likelier.
     """
     prior = Prior(space_of(WIDTHS))
-    price = Price(prior.space, "macs")
+    price = Price("macs")
     optimiser = torch.optim.Adam([law.alpha for law in prior.laws.values()], lr=0.03)
     for step in range(400):
         drawn = prior.draw(Random(1000 * seed + step), 13, {})
-        figures = [price(settings) for settings in drawn]
+        figures = [price(specialise(prior.space, settings)) for settings in drawn]
         likely = torch.tensor([figure / 2000 for figure in figures], dtype=torch.float64)
         priced = shares([excess(figure, TARGET) for figure in figures])
         known = prior.log_probability(drawn, {})
@@ -309,7 +331,9 @@ def learnt(beta: float, seed: int) -> tuple[float, float]:
         architecture_loss(known, importance(likely), priced, beta).backward()
         optimiser.step()
     drawn = prior.draw(Random(seed), 200, {})
-    return sum(map(price, drawn)) / len(drawn), price(prior.most_probable({}))
+    drawn.append(prior.most_probable({}))
+    figures = [price(specialise(prior.space, settings)) for settings in drawn]
+    return sum(figures) / len(figures), figures[-1]
 
 
 def test_with_growing_beta_the_cost_falls_into_its_range() -> None:

@@ -29,14 +29,16 @@ _AXES = frozenset(("mean", "amax", "total"))
 def split_prefix(network: Graph) -> tuple[Graph, Graph]:
     """The prefix, from the inputs to named tensors, and the rest, which has these for inputs.
 
-    Precondition: none. Postcondition: the rest of the prefix is the network; the prefix owns no
-    weights, draws nothing, looks at each sample by itself (axis 0), and makes no tensor larger
-    than what it is made of. An input that the rest reads as it is is a named tensor too. A tensor
-    is called as the input that it is made of, with a number where several are.
+    Precondition: none; it may be a space whose composites are expanded. Postcondition: the rest of
+    the prefix is the network; the prefix decides nothing, owns no weights, draws nothing, looks at
+    each sample by itself (axis 0), and makes no tensor larger than what it is made of. An input
+    that the rest reads as it is is a named tensor too. A tensor is called as the input that it is
+    made of, with a number where several are.
     """
     inside: set[Node] = set()
     for node in network.order:
-        if node.op is INPUT or (node.inputs and inside.issuperset(node.inputs) and _fits(node)):
+        alone = node.settled and node.inputs and inside.issuperset(node.inputs)
+        if node.op is INPUT or (alone and _fits(node)):
             inside.add(node)
     read = [i for node in network.order if node not in inside for i in node.inputs if i in inside]
     read += [root for root in network.roots if root in inside]

@@ -41,9 +41,9 @@ from ...training.settings import TrainSettings
 from ...training.steps import Diverged, choose_device, own_randomness
 from ..errors import search_error
 from ..genotypes import genotype_text
+from ..prepared import prepared
 from ..protocol import ArchitectureEpoch, Epoch, Scored
 from ..randomness import derive
-from .data import prepared
 from .entropy import openness
 from .options import BmNasOptions
 from .state import load_state, save_state, shapes_of

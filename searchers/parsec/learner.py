@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch.optim import SGD, Adam, Optimizer
 from ...backends.torch.sampled import SampledNetworks
 from ...compiler.requirements import satisfied
 from ...compiler.specialise import specialise
+from ...ir.cells import expand
 from ...ir.decisions import Setting
 from ...ir.graph import Graph
 from ...training.batches import Batch, BatchSource
@@ -58,6 +60,15 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """A network that was drawn: its settings, its graph on the shared weights, what it costs."""
+
+    settings: Settings
+    network: Graph
+    figure: float
+
+
+@dataclass(frozen=True, slots=True)
 class Learned:
     """What came of an epoch. `loss` is the mean over all networks drawn; `arch_loss` that of
     -log P(y | X, alpha) a sample, None while warming up; `expected` the mean of the measure.
@@ -72,7 +83,8 @@ class Learned:
 
 
 class Learner:
-    """The shared weights, the prior, and both optimisers.
+    """The shared weights, the prior, and both optimisers. `networks` are of the prior's space with
+    its composites expanded, or of what is behind its prefix.
 
     A step draws K networks, computes their losses, and moves the weights along sum_k w_k grad
     loss_k and alpha along its own estimate (see `estimator`). The gradient of the weights is that
@@ -95,7 +107,10 @@ class Learner:
     ) -> None:
         self.prior = prior
         self.networks = networks
-        self.price = Price(prior.space, options.measure)
+        # A prefix owns no weights and multiplies nothing, but its results take memory.
+        whole = options.measure == "activation_bytes"
+        self._priced = expand(prior.space) if whole else networks.space
+        self._price = Price(options.measure)
         self.weight_optimiser = _optimiser(networks, settings)
         alphas = [law.alpha for law in prior.laws.values()]
         self.arch_optimiser = Adam(alphas, lr=options.arch_learning_rate, fused=True)
@@ -125,41 +140,52 @@ class Learner:
         torch.manual_seed(seed)  # dropout
         order = torch.Generator().manual_seed(seed)
         self.networks.train()
-        batches, samples, rate = len(train), 0, 0.0
+        batches, seen, rate = len(train), 0, 0.0
         total = evidences = expected = 0.0
-        drawn: list[Settings] = []
+        samples: list[Sample] = []
         for index, batch in enumerate(train.epoch(order)):
             rate = learning_rate(place.settings, place.within, index, batches)
-            rng = generator(self._seed, "networks", place.epoch, index)
-            drawn = self.prior.draw(rng, self._options.samples, place.fixed)
-            figures = [self.price(settings) for settings in drawn]
-            losses = self.step(place, batch, drawn, figures, rate, index)
+            samples = self.draw(generator(self._seed, "networks", place.epoch, index), place)
+            losses = self.step(place, batch, samples, rate, index)
             size = len(batch.labels)
-            samples += size
+            seen += size
             total += losses.mean().item() * size
             evidences += evidence(-losses * self._count(batch)) / self._count(batch) * size
-            expected += sum(figures) / len(figures) / batches
-        different = {tuple(settings.items()): settings for settings in drawn}
+            expected += sum(sample.figure for sample in samples) / len(samples) / batches
+        different = {sample.network: sample.settings for sample in samples}
         return Learned(
-            total / max(1, samples),
-            None if place.warming else -evidences / max(1, samples),
+            total / max(1, seen),
+            None if place.warming else -evidences / max(1, seen),
             rate,
             expected,
             tuple(different.values()),
         )
 
+    def draw(self, rng: Random, place: Place) -> list[Sample]:
+        """The K networks of a step. Raises FusegraphError E503 where none satisfies `require`."""
+        return [
+            Sample(settings, self._graph(settings), self.figure(settings))
+            for settings in self.prior.draw(rng, self._options.samples, place.fixed)
+        ]
+
+    def figure(self, settings: Settings) -> float:
+        """What the network of these settings costs, in the options' measure."""
+        return self._price(specialise(self._priced, settings))
+
+    def _graph(self, settings: Settings) -> Graph:
+        return specialise(self.networks.space, settings)
+
     def step(
         self,
         place: Place,
         batch: Batch,
-        drawn: Sequence[Settings],
-        figures: Sequence[float],
+        drawn: Sequence[Sample],
         rate: float,
         index: int = 0,
     ) -> Tensor:
         """One step of the weights, and but for the warm-up of alpha; (K,) losses before it."""
         where = f"epoch {place.epoch}, batch {index + 1}"
-        losses = self.losses(batch, drawn, where)
+        losses = self._losses(batch, [sample.network for sample in drawn], where)
         known = losses.detach().to("cpu", torch.float64)
         if not torch.isfinite(known).all():
             worst = known[~torch.isfinite(known)][0].item()
@@ -168,13 +194,11 @@ class Learner:
         weights = importance(-known * count)
         self._weight_step((weights.to(losses) * losses).sum(), rate, where)
         if not place.warming:
-            costs = [excess(figure, self._options.target) for figure in figures]
-            self._arch_step(place, drawn, weights, shares(costs))
+            self._arch_step(place, drawn, weights)
         return known
 
-    def losses(self, batch: Batch, drawn: Sequence[Settings], where: str) -> Tensor:
+    def _losses(self, batch: Batch, graphs: Sequence[Graph], where: str) -> Tensor:
         """(K,): the loss of each network on the batch, the mean over its samples."""
-        graphs = [specialise(self.prior.space, settings) for settings in drawn]
         different = list(dict.fromkeys(graphs))
         with precision_of(self._settings, self._device):
             with of_the_network(where):
@@ -204,13 +228,13 @@ class Learner:
             optimiser.param_groups[0]["lr"] = rate
             optimiser.step()
 
-    def _arch_step(
-        self, place: Place, drawn: Sequence[Settings], weights: Tensor, priced: Tensor | None
-    ) -> None:
+    def _arch_step(self, place: Place, drawn: Sequence[Sample], weights: Tensor) -> None:
         self.arch_optimiser.zero_grad(set_to_none=True)
         beta = self._options.beta
-        priced = priced if beta > 0 else None
-        log_probabilities = self.prior.log_probability(drawn, place.fixed)
+        costs = [excess(sample.figure, self._options.target) for sample in drawn]
+        priced = shares(costs) if beta > 0 else None
+        settings = [sample.settings for sample in drawn]
+        log_probabilities = self.prior.log_probability(settings, place.fixed)
         if log_probabilities.requires_grad:
             architecture_loss(log_probabilities, weights, priced, beta).backward()
             self.arch_optimiser.param_groups[0]["lr"] = place.arch_learning_rate
@@ -229,7 +253,7 @@ class Learner:
 
     def validate(self, settings: Settings, valid: BatchSource, epoch: int) -> tuple[float, float]:
         """Loss and score of a network with the shared weights on a split, in evaluation mode."""
-        graph = specialise(self.prior.space, settings)
+        graph = self._graph(settings)
 
         def forward(module: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
             assert isinstance(module, SampledNetworks)

@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Mapping
+from typing import Any
 
-from ...compiler.measures import counted
-from ...compiler.specialise import specialise
-from ...ir.decisions import Setting
+from ...compiler.cost import Cost, own_cost
+from ...ir.cells import expand
+from ...ir.dims import symbols_in
 from ...ir.graph import Graph
+from ...ir.node import Node
+from ...ir.ops import INPUT
+from ...ir.settling import bind
 from .options import Measure
 
-_KEPT = 1 << 16
-"""Networks whose figures are remembered: a key and a number each."""
+_KEPT = 100_000
+"""Nodes whose figures are remembered."""
 
 
 class Price:
-    """Counts a measure of networks of one space, each network once."""
+    """A measure of networks of one space, as `compiler.cost` counts it.
 
-    def __init__(self, space: Graph, measure: Measure) -> None:
-        self._space = space
+    Networks that are drawn one after the other share most of their nodes, so each node is counted
+    once and remembered: `cost` of a whole network took longer than a step of its training.
+    """
+
+    def __init__(self, measure: Measure) -> None:
         self._measure = measure
-        self._known: OrderedDict[tuple[tuple[str, Setting], ...], float] = OrderedDict()
+        self._known: dict[Node, float] = {}
 
-    def __call__(self, settings: Mapping[str, Setting]) -> float:
+    def __call__(self, network: Graph) -> float:
         """The measure for one sample: named sizes, such as the batch's, count as 1."""
-        place = tuple(settings.items())
-        found = self._known.get(place)
+        if len(self._known) > _KEPT:
+            self._known.clear()
+        total, keys = 0.0, set[str]()
+        for node in expand(network).order:
+            if self._measure == "parameters":
+                if node.op.weights is None or node.key in keys:
+                    continue
+                keys.add(node.key)
+            total += self._own(node)
+        return total
+
+    def _own(self, node: Node) -> float:
+        found = self._known.get(node)
         if found is None:
-            found = float(counted(specialise(self._space, settings))[self._measure])
-            if len(self._known) == _KEPT:
-                self._known.popitem(last=False)
-        self._known[place] = found
+            cost = Cost(0, 0, 0) if node.op is INPUT else own_cost(node, set())
+            value: Any = getattr(cost, self._measure)
+            counted: Any = bind(value, dict.fromkeys(symbols_in(value), 1))
+            found = self._known[node] = float(counted)
         return found
 
 

@@ -8,12 +8,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ...backends.torch.network import lower
 from ...backends.torch.sampled import SampledNetworks
+from ...compiler.fusion.prefix import split_prefix
+from ...ir.cells import expand
 from ...ir.decisions import Setting
 from ...ir.graph import Graph
 from ...tasks.sources import TaskData
 from ...training.settings import TrainSettings
 from ...training.steps import choose_device, own_randomness
+from ..prepared import Prefix, prepared
 from ..protocol import Epoch
 from ..randomness import derive
 from .learner import Learned, Learner, Place
@@ -60,12 +64,14 @@ class Run:
         self._settings = _of_the_search(settings, seed)
         self._device = device = choose_device(settings.device)
         self.prior = Prior(space)
-        names = [node["name"] for node in space.inputs]
+        first, rest = split_prefix(expand(space))
+        prefix = Prefix(lower(first).to(device))
+        names = list(prefix.prefix.parameter_names)
         self._train, self._valid = [
-            data.source(split, names, batch=settings.batch, device=device)
+            prepared(prefix, data.source(split, names, batch=settings.batch, device=device))
             for split in ("train", "valid")
         ]
-        networks = SampledNetworks(space, derive(seed, "networks")).to(device)
+        networks = SampledNetworks(rest, derive(seed, "networks")).to(device)
         self.learner = Learner(
             self.prior,
             networks,
@@ -103,7 +109,7 @@ class Run:
             learned = self.learner.epoch(place, self._train)
             settings = self.learner.most_probable(place, learned.drawn)
             loss, score = self.learner.validate(settings, self._valid, number)
-        return Done(learned, settings, loss, score, self.learner.price(settings))
+        return Done(learned, settings, loss, score, self.learner.figure(settings))
 
     def _place(self, number: int) -> Place:
         part = self._plan.part_of(number)
