@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from fusegraph.compiler.count import count
+from fusegraph.compiler.expected_cost import expected_cost
 from fusegraph.compiler.explore import sample
 from fusegraph.compiler.relax import relax
 from fusegraph.ir.diagnostics import (
@@ -39,7 +40,7 @@ GOLDEN = ROOT / "tests" / "diagnostics"
 OURS = ("ir", "compiler")
 """The packages whose codes have golden files here; the others test theirs beside their tests."""
 
-OF_THE_WHOLE_SPACE = ("E503", "E504", "E506", "E507", "E508")
+OF_THE_WHOLE_SPACE = ("E503", "E504", "E506", "E507", "E508", "E509")
 """These name the space or a decision of it, for no line of the file is to blame."""
 
 OF_RELAXING = ("E506", "E507")
@@ -68,6 +69,8 @@ def check(name: str) -> None:
     count(space)
     if name.startswith(OF_RELAXING):
         relax(space)
+    if name.startswith("E509"):
+        expected_cost(space)
 
 
 @contextlib.contextmanager
