@@ -122,6 +122,10 @@ CASES = {
   a = tanh(relu(?l of {x, y}))
   b = tanh(relu(?r of {x, y}))
   output o = concat(a, b, ?s of {tanh(relu(x)), y})""",
+    "equal nodes where a choice lies between them": """
+  a = relu(?r of {x, y})
+  b = relu(?l of {x, tanh(a)})
+  output o = concat(b, ?k of {x, a})""",
     "products without weights": """
   input z: f32[N, 4, 3]
   m = matmul(transpose(z), ?l of {z, relu(z)})
