@@ -12,46 +12,61 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ...ir.node import Node
+from ...ir.node import Kernel, Node
 from .sampled_kernels import IN_PLACE, SMALL, Family, Level, Member, Program, Span, run
 from .sampled_steps import Column, Key, Step
 
 
-def column_of(node: Node, inputs: tuple[Step, ...]) -> Column | None:
-    """What the node is as a column; None where it is none."""
-    if node.type.rank != 2 or not inputs:
+class Recogniser:
+    """Tells what a node is as a column; what follows from its op and types alone is remembered."""
+
+    def __init__(self) -> None:
+        self._layers: dict[tuple[Kernel, Kernel], tuple[int, bool, tuple[int, ...]] | None] = {}
+
+    def __call__(self, node: Node, inputs: tuple[Step, ...]) -> Column | None:
+        """None where it is none."""
+        if node.type.rank != 2 or not inputs:
+            return None
+        name = node.op.name
+        below = inputs[0].column
+        if name == "linear":
+            return self._layer(node, inputs[0])
+        if name in IN_PLACE and below is not None and not below.name:
+            slope = node["slope"] if name == "leaky_relu" else 0.0
+            if isinstance(slope, float) and slope >= 0:
+                return Column(below.key, inputs, (), name, slope)
         return None
-    name = node.op.name
-    below = inputs[0].column
-    if name == "linear":
-        return _layer(node, inputs[0])
-    if name in IN_PLACE and below is not None and not below.name:
-        slope = node["slope"] if name == "leaky_relu" else 0.0
-        if isinstance(slope, float) and slope >= 0:
-            return Column(below.key, inputs, (), name, slope)
-    return None
+
+    def _layer(self, node: Node, operand: Step) -> Column | None:
+        kinds = (node.kernel, operand.node.kernel)
+        if kinds not in self._layers:
+            self._layers[kinds] = _layer_of(node)
+        found = self._layers[kinds]
+        if found is None:
+            return None
+        out, bias, sizes = found
+        parts = operand.inputs if len(sizes) == len(operand.inputs) > 1 else (operand,)
+        inner: list[int] = []
+        level = 0
+        for part, size in zip(parts, sizes, strict=True):
+            below = part.column
+            if below is not None:
+                inner.append(size)
+                level = max(level, below.key[0] + 1)
+            elif part.call is not None:
+                return None
+        return Column((level, out, tuple(inner), bias, len(parts) - len(inner)), parts, sizes)
 
 
-def _layer(node: Node, operand: Step) -> Column | None:
+def _layer_of(node: Node) -> tuple[int, bool, tuple[int, ...]] | None:
+    """The width of a linear layer, whether it has a bias, and how wide the parts are it reads."""
+    (operand,) = node.inputs
     if node["axis"] != 1:
         return None
-    joined = operand.node.op.name == "concat" and operand.node["axis"] == 1
-    parts = operand.inputs if joined else (operand,)
-    sizes: list[int] = []
-    inner: list[int] = []
-    level = 0
-    for part in parts:
-        size = part.node.type.shape[1]
-        if not isinstance(size, int):
-            return None
-        sizes.append(size)
-        if part.column is not None:
-            inner.append(size)
-            level = max(level, part.column.key[0] + 1)
-        elif part.call is not None:
-            return None
-    key = (level, node["out"], tuple(inner), node["bias"], len(parts) - len(inner))
-    return Column(key, parts, tuple(sizes))
+    joined = operand.op.name == "concat" and operand["axis"] == 1
+    sizes = [part.type.shape[1] for part in (operand.inputs if joined else (operand,))]
+    known = tuple([size for size in sizes if isinstance(size, int)])
+    return (node["out"], node["bias"], known) if len(known) == len(sizes) else None
 
 
 def computed(
@@ -143,8 +158,13 @@ class _Build:
     def finished(self, wanted: Sequence[Step]) -> Program:
         """The program that gives these results."""
         families = tuple([self._family(out, taps) for out, taps in self._small.items()])
-        given = tuple([self._rows[step] for step in wanted])
-        return Program(tuple(self._levels), families, self._counts, given)
+        given: list[tuple[int, int, int]] = []
+        for width, row in [self._rows[step] for step in wanted]:
+            if given and given[-1][0] == width and given[-1][2] == row:
+                given[-1] = (width, given[-1][1], row + 1)
+            else:
+                given.append((width, row, row + 1))
+        return Program(tuple(self._levels), families, self._counts, tuple(given))
 
     def _family(self, out: int, taps: Mapping[int, Sequence[tuple[int, int, int]]]) -> Family:
         """The family of these parts; its levels learn which products they add up."""

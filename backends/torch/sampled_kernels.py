@@ -7,6 +7,7 @@ of a matrix by columns is the fastest of all on a CPU.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
@@ -73,13 +74,13 @@ class Family(NamedTuple):
 
 class Program(NamedTuple):
     """Levels, each after those that it reads; families; how many results of each width there are;
-    the widths and rows of those that are given.
+    which are given, by width from row to row.
     """
 
     levels: tuple[Level, ...]
     families: tuple[Family, ...]
     counts: dict[int, int]
-    given: tuple[tuple[int, int], ...]
+    given: tuple[tuple[int, int, int], ...]
 
 
 def _leaky_relu(x: Tensor, slope: float) -> Tensor:
@@ -164,16 +165,29 @@ class _Run(torch.autograd.Function):
         ctx.taps = taps
         ctx.shapes = [weight.shape for weight in weights[:half]]
         ctx.set_materialize_grads(False)
-        return tuple([stores[width][row].t().contiguous() for width, row in program.given])
+        return tuple(
+            [
+                row
+                for width, start, stop in program.given
+                for row in stores[width][start:stop].transpose(1, 2).contiguous().unbind(0)
+            ]
+        )
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         program: Program = ctx.program
         stores: dict[int, Tensor] = ctx.stores
         back = {width: torch.zeros_like(store) for width, store in stores.items()}
-        for (width, row), g in zip(program.given, grads, strict=True):
-            if g is not None:
-                back[width][row] += g.t()
+        given = iter(grads)
+        for width, start, stop in program.given:
+            own = list(islice(given, stop - start))
+            there = [g for g in own if g is not None]
+            if len(there) == len(own):
+                torch.stack(there, out=back[width][start:stop].transpose(1, 2))
+            else:
+                for row, g in enumerate(own, start):
+                    if g is not None:
+                        back[width][row] = g.t()
         found = _Gradients(ctx.shapes, ctx.taps)
         for place in range(len(program.levels) - 1, -1, -1):
             level, saved = program.levels[place], ctx.kept[place]

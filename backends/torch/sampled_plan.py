@@ -19,7 +19,7 @@ from ...ir.ops import CELL, INPUT
 from .lowering import Held, Site, SizeNames
 from .program import require_settled
 from .sampled_calls import Call, Calls
-from .sampled_columns import column_of
+from .sampled_columns import Recogniser
 from .sampled_steps import Step
 from .sampled_weights import SharedWeights, shapes_of
 from .steps import unfold
@@ -53,6 +53,7 @@ class Planner:
         self._weights = weights
         self._modules = modules
         self._calls = Calls()
+        self._columns = Recogniser()
         self._flat: dict[Node, Node] = {}
         self._steps: dict[Node, Step] = {}
         self._bound: dict[tuple[Kernel, str], tuple[Call, nn.Module]] = {}
@@ -115,11 +116,11 @@ class Planner:
         if node.op is INPUT:
             return Step(node, (), None, None, None)
         if node.op.weights is None:
-            return Step(node, inputs, self._calls.of(node, True), None, column_of(node, inputs))
+            return Step(node, inputs, self._calls.of(node, True), None, self._columns(node, inputs))
         bound = self._bound.get((node.kernel, node.key))
         if bound is None:
             bound = self._bound[node.kernel, node.key] = self._found(node)
-        return Step(node, inputs, *bound, column_of(node, inputs))
+        return Step(node, inputs, *bound, self._columns(node, inputs))
 
     def _found(self, node: Node) -> tuple[Call, nn.Module]:
         """The function of a node and the module of its weights."""
