@@ -32,7 +32,14 @@ from ..ir.settling import settle
 from .policies import BM_NAS, Policies, Weights
 from .relaxations import Alpha, Plan, Relaxed, plan
 from .simplify import simplify
-from .unrelaxable import MOST_VARIANTS, not_summed, require_one_type, together, too_many
+from .unrelaxable import (
+    MOST_VARIANTS,
+    not_summed,
+    require_no_levels,
+    require_one_type,
+    together,
+    too_many,
+)
 
 INIT_STD = 1e-3
 """The spread of architecture parameters at the start: 1e-3 N(0, 1), as DARTS and BM-NAS have it."""
@@ -104,9 +111,11 @@ class Supernet:
 def relax(space: Graph, policies: Policies = BM_NAS) -> Supernet:
     """The supernet of a space; its `require` lines hold for genotypes and are left out.
 
-    Raises FusegraphError E506 where candidates of one decision differ in size, E507 for a decision
-    that has no relaxation: a subset that is not summed up, sizes of too many combinations.
+    Raises FusegraphError E506 where candidates of one decision differ in size and for `levels`,
+    E507 for a decision that has no relaxation: a subset that is not summed up, sizes of too many
+    combinations.
     """
+    require_no_levels(space)
     planned = plan(space, policies)
     maker = _Maker(planned)
     flat = expand(space)

@@ -8,6 +8,8 @@ from math import prod
 
 from ..ir.decisions import Decision
 from ..ir.diagnostics import Diagnostic, FusegraphError
+from ..ir.graph import Graph
+from ..ir.levels import Levels
 from ..ir.node import Node
 from ..ir.types import Type
 
@@ -50,6 +52,22 @@ def together(problems: Sequence[Diagnostic]) -> list[Diagnostic]:
     note = f"the same holds for {shown}{more}"
     others = [problem for problem in problems if problem.code != "E506"]
     return [replace(first, notes=(*first.notes, note)), *others]
+
+
+def require_no_levels(space: Graph) -> None:
+    """Raise E506 for an open levelled graph: it has no list of candidates to be summed up."""
+    for decision in space.decisions.values():
+        if isinstance(decision, Levels):
+            raise FusegraphError(
+                Diagnostic(
+                    code="E506",
+                    message=f"`{decision.key}` cannot be relaxed: `levels` leaves open how many "
+                    "nodes there are and how wide, and a weighted sum needs values that are there",
+                    place=decision.key,
+                    help="search this space by samples, as `evolution` and `random` do, or write "
+                    "its nodes out and leave open which values each takes",
+                )
+            )
 
 
 def not_summed(node: Node, where: str) -> Diagnostic:
