@@ -25,6 +25,12 @@ AllowHook = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing while it runs.")]
 
 
+Sizes = Annotated[
+    list[str] | None,
+    typer.Option("--size", metavar="NAME=N", help="Another named size, such as T=16."),
+]
+
+
 def pairs(given: list[str] | None, option: str = "--set") -> dict[str, str]:
     """`NAME=VALUE` texts as a mapping. Raises typer.BadParameter for anything else."""
     found: dict[str, str] = {}
@@ -36,3 +42,10 @@ def pairs(given: list[str] | None, option: str = "--set") -> dict[str, str]:
             )
         found[name.strip()] = value.strip()
     return found
+
+
+def whole_size(name: str, text: str) -> int:
+    """The number of `--size NAME=N`. Raises typer.BadParameter where it is none."""
+    if not text.isdigit() or int(text) < 1:
+        raise typer.BadParameter(f"{name}={text} is no size", param_hint="'--size'")
+    return int(text)

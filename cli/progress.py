@@ -171,3 +171,36 @@ class Watcher:
             self._bars.console.print(Text(text))
         else:
             print(text, file=sys.stderr, flush=True)
+
+
+class Counting:
+    """A bar on a terminal's stderr for what is done one after the other; a context manager."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Counting:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import Progress
+
+            self._bar = Progress(console=Console(stderr=True), transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task(self._title, total=None)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def advance(self, total: int) -> None:
+        """One more of so many is done."""
+        if self._bar is not None:
+            self._bar.update(self._task, total=total, advance=1)

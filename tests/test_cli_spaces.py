@@ -118,12 +118,75 @@ def test_cost_keeps_a_size_that_stays_named_in_the_figures(tmp_path: Path) -> No
     assert call("cost", file, "--size", "T=3", "--json").json["macs"] == 24
 
 
-def test_cost_of_a_space_asks_for_a_genotype() -> None:
-    answer = call("cost", SPACE)
+def test_emit_of_a_space_asks_for_a_genotype() -> None:
+    answer = call("emit", SPACE)
     assert answer.code == 1
     assert "error[E411]" in answer.err
     assert "--sample SEED" in answer.err
     assert answer.out == ""
+
+
+def test_cost_of_a_space_is_that_of_its_genotypes(tmp_path: Path) -> None:
+    file = tmp_path / "s.fuse"
+    file.write_text(
+        "fuse 1\nspace s {\n  dim N\n  input a: f32[N, 4]\n"
+        "  output b = linear(a, out=?w of {1, 2, 6})\n  require parameters > 5\n}\n"
+    )
+    found = call("cost", file, "--batch", "2", "--json").json
+    assert (found["genotypes"], found["all"], found["sizes"]) == (2, True, {"N": 2})
+    assert [found[name]["parameters"] for name in ("least", "mean", "greatest")] == [10, 20, 30]
+    assert [found[name]["macs"] for name in ("least", "mean", "greatest")] == [16, 32, 48]
+    assert "of all 2 genotypes of s" in good("cost", file)
+    drawn = call("cost", SPACE, "--set", "W=2", "--json").json
+    assert (drawn["genotypes"], drawn["all"]) == (200, False)
+    assert drawn["least"]["parameters"] < drawn["mean"]["parameters"]
+
+
+def test_cost_of_a_space_needs_numbers_to_compare(tmp_path: Path) -> None:
+    file = tmp_path / "s.fuse"
+    file.write_text(
+        "fuse 1\nspace s {\n  dim N, T\n  input a: f32[N, 4, T]\n"
+        "  output b = linear(a, out=?w of {1, 2}, axis=1)\n}\n"
+    )
+    answer = call("cost", file)
+    assert answer.code == 2
+    assert "costs depend on T" in answer.err
+    assert call("cost", file, "--size", "T=3", "--json").json["greatest"]["macs"] == 24
+
+
+@pytest.mark.parametrize("runtime", ["torch", "onnx"])
+def test_cost_measures_a_latency_where_it_is_asked(network: Path, runtime: str) -> None:
+    words = ("--latency", "--runtime", runtime, "--runs", "3", "--size", "T=5")
+    found = call("cost", network, *words, "--json").json["latency"]
+    assert 0 < found["lower"] <= found["median"] <= found["upper"]
+    assert (found["timing"]["runtime"], found["timing"]["runs"]) == (runtime, 3)
+    assert found["machine"]["cores"]
+    assert " ms (" in good("cost", network, *words)
+    answer = call("cost", network, "--latency")
+    assert "error[E637]" in answer.err
+    assert "`T`" in answer.err
+
+
+def test_cost_of_a_space_is_timed_over_a_few_genotypes() -> None:
+    found = call("cost", SPACE, "--set", "W=2", "--latency", "--runs", "1", "--json").json
+    assert found["genotypes"] == 20
+    assert 0 < found["least"]["latency"] <= found["greatest"]["latency"]
+
+
+def test_sample_runs_networks_where_a_latency_is_required(tmp_path: Path) -> None:
+    file = tmp_path / "s.fuse"
+    text = (
+        "fuse 1\nspace s {\n  dim N, T\n  input a: f32[N, T, 4]\n"
+        "  output b = linear(a, out=?w of {1, 2})\n  require latency < 1e6\n}\n"
+    )
+    file.write_text(text)
+    assert "w = " in good("sample", file, "--size", "T=2")
+    assert "error[E637]" in call("sample", file).err
+    file.write_text(text.replace("1e6", "0"))
+    answer = call("sample", file, "--size", "T=2")
+    assert "error[E503]" in answer.err
+    assert "200 of their networks were run" in answer.err
+    assert "at most 2 genotypes" in good("check", file)
 
 
 def test_cost_of_a_drawn_network_depends_on_the_seed_alone() -> None:
