@@ -8,6 +8,7 @@ from typing import Literal
 
 import pytest
 
+from fusegraph.compiler.requirements import satisfied
 from fusegraph.ir.dsl import loads
 from fusegraph.ir.genotype import Genotype
 from fusegraph.ir.graph import Graph
@@ -175,3 +176,30 @@ def test_nothing_is_pruned_at_zero(space: Graph) -> None:
     drive(searcher, Landscape(space))
     assert isinstance(searcher, Finishing)
     assert all(searcher.finished(found) == found.genotype for found in searcher.best(21))
+
+
+MIXED = STREAMS.replace("space streams", "space mixed").replace(
+    "output logits = linear(concat(v[3][*]), out=3)",
+    "h = ?last of {relu, tanh, sigmoid}(linear(concat(v[3][*]), out=?wide of {4, 8}))\n"
+    "  output logits = linear(h, out=3)\n"
+    "  require parameters in 2000..4000",
+)
+
+
+@pytest.mark.parametrize("crossover", [0.0, 1.0])
+def test_other_decisions_evolve_with_the_graph_and_require_is_honoured(crossover: float) -> None:
+    space = loads(MIXED).graph
+    options = {"crossover": crossover, "mutations": 4, "inheritance": "parent"}
+    searcher = make_searcher("evolution", space, options, budget=50)
+    landscape = Landscape(space)
+    drive(searcher, landscape)
+    known = {p.trial: p.genotype for p in landscape.proposals}
+    changed: set[str] = set()
+    for proposal in landscape.proposals:
+        assert satisfied(space, proposal.genotype.settings)
+        assert all(space.decisions[key].admits(found) for key, found in proposal.genotype.items)
+        if proposal.parent is not None:
+            before = known[proposal.parent.trial].settings
+            changed |= {key for key, found in proposal.genotype.items if found != before[key]}
+    assert changed == {"v", "h.last", "h.wide"}
+    assert len({genotype.digest for genotype in known.values()}) == 50

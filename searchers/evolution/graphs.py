@@ -20,9 +20,6 @@ from .lineage import Lineage
 from .options import EvolutionOptions
 from .pool import Member
 
-TRIES = 100
-"""How often a child is drawn that a `require` rules out, until the parent itself is taken."""
-
 
 def graphs_in(space: Graph) -> dict[str, Levels]:
     """The levelled graphs that a space leaves open, by key."""
@@ -32,22 +29,12 @@ def graphs_in(space: Graph) -> dict[str, Levels]:
 def evolved(
     space: Graph, parent: Member, other: Member | None, options: EvolutionOptions, rng: Random
 ) -> Child:
-    """A child of one parent, or of two.
+    """A child of one parent, or of two; whether the space's `require` admits it is not looked at.
 
     Its edges are inherited or replaced first; then come 0 up to `mutations` splits, merges and
     changes, each of a kind drawn uniformly among those that are possible. Where the space has other
     decisions too, another value for one of them is one more kind.
     """
-    for _ in range(TRIES):
-        child = _drawn(space, parent, other, options, rng)
-        if satisfied(space, child.genotype.settings):
-            return child
-    return Child(parent.genotype, "as its parent: `require` ruled out what was drawn")
-
-
-def _drawn(
-    space: Graph, parent: Member, other: Member | None, options: EvolutionOptions, rng: Random
-) -> Child:
     settings = dict(parent.genotype.settings)
     lines: dict[str, Lineage] = {}
     theirs = {} if other is None else other.genotype.settings

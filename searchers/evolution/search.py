@@ -15,9 +15,10 @@ D3. "0-4 random number of node split, merge, or temporal resolution change": eac
     uniformly among those that are possible, at a node drawn among those for which it is. Where a
     space has other decisions too, another value for one of them is one more kind.
 D4. The pruning threshold, which the paper does not give, is 0.25 (`prune`); an edge begins at 0.5.
-D5. No candidate is trained twice as long as others are found: the initial ones are all different (a
-    space with fewer is tried whole, and the search is over), and a child is drawn up to 100 times
-    until it is new. A child that is not new even then is trained again, from another random start.
+D5. No candidate is trained twice as long as others are found. The initial ones are all different; a
+    space with fewer is tried whole, and the search is over. A child is drawn until it is new and
+    satisfies the space's `require`: up to 25 times, and as often of up to three further parents. If
+    none is, one that was tried before is trained again, from another random start.
 D6. Of equal fitness the younger wins a tournament, and the older leaves first. A candidate that
     failed has the least fitness; where all of the initial ones fail the search ends.
 D7. On wish, several `children` a round, which are trained side by side. All have their parents from
@@ -35,6 +36,7 @@ from functools import partial
 from random import Random
 
 from ...compiler.explore import cross, enumerate_genotypes, sample
+from ...compiler.requirements import satisfied
 from ...ir.genotype import Genotype
 from ...ir.graph import Graph
 from ..protocol import Event, Parent, Proposal, Round, Scored, TrialResult
@@ -46,8 +48,10 @@ from .graphs import evolved, graphs_in, heir, pruned
 from .options import EvolutionOptions
 from .pool import Member, standing, survivors, tournament
 
-TRIES = 100
-"""How often a child is drawn that was tried before, until it is taken nevertheless."""
+TRIES = 25
+"""How often a parent has a child that was tried before, or that the space's `require` rules out."""
+PARENTS = 4
+"""Of how many parents in turn."""
 
 
 class EvolutionSearch(RoundSearcher):
@@ -136,16 +140,20 @@ class EvolutionSearch(RoundSearcher):
     def _child(self, born: set[str], rng: Random) -> tuple[Member, Child]:
         """A parent with a child that is new, if one is found."""
         options = self._options
-        parent = tournament(self._pool, options.tournament, rng)
-        other = None
-        if rng.random() < options.crossover:
-            other = tournament(self._pool, options.tournament, rng)
-        child = self._bred(parent, other, rng)
-        for _ in range(TRIES):
-            if child.genotype.digest not in self._seen and child.genotype.digest not in born:
-                break
-            child = self._bred(parent, other, rng)
-        return parent, child
+        known: list[tuple[Member, Child]] = []
+        for _ in range(PARENTS):
+            parent = tournament(self._pool, options.tournament, rng)
+            known.append((parent, Child(parent.genotype, "as its parent")))
+            other = None
+            if rng.random() < options.crossover:
+                other = tournament(self._pool, options.tournament, rng)
+            for _ in range(TRIES):
+                child = self._bred(parent, other, rng)
+                if child.genotype.digest in self._seen or child.genotype.digest in born:
+                    known.append((parent, child))
+                elif satisfied(self._space, child.genotype.settings):
+                    return parent, child
+        return known[-1]
 
     def _bred(self, parent: Member, other: Member | None, rng: Random) -> Child:
         """A child of one parent, or of two."""
