@@ -12,7 +12,7 @@ from ..ir.decisions import Decision, Setting
 from ..ir.diagnostics import Diagnostic, FusegraphError
 from ..ir.genotype import Genotype
 from ..ir.graph import Graph
-from ..ir.reach import walk
+from ..ir.reach import skeleton, walk
 from .requirements import (
     nearest_miss,
     satisfied,
@@ -144,29 +144,9 @@ def complete(
 
 def enumerate_genotypes(space: Graph) -> Iterator[Genotype]:
     """Every genotype of the space that satisfies its `require` once, in a fixed order."""
-    path: list[tuple[Decision, Iterator[Setting], Setting]] = []
-    while True:
-        depth = 0
-
-        def choose(decision: Decision) -> Setting:
-            nonlocal depth
-            if depth == len(path):
-                settings = decision.settings()
-                path.append((decision, settings, next(settings)))
-            depth += 1
-            return path[depth - 1][2]
-
-        settings = walk(space, choose)
+    for settings in skeleton(space).enumerate():
         if satisfied(space, settings):
             yield Genotype.of(space.digest, settings)
-        while path:
-            decision, rest, _ = path.pop()
-            following = next(rest, None)
-            if following is not None:
-                path.append((decision, rest, following))
-                break
-        if not path:
-            return
 
 
 def _given(

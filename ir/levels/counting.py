@@ -22,7 +22,7 @@ from math import comb, factorial, gcd, prod
 from .decision import Level, Levels
 from .listing import sharings
 
-MOST_WORK = 300_000
+MOST_WORK = 100_000
 """Steps of the sum before bounds are given in place of the exact number."""
 
 _Lengths = tuple[tuple[int, int], ...]
@@ -73,19 +73,21 @@ def _total(levels: Levels, *, all_cycles: bool, over: bool) -> Fraction | None:
     work = 0
     for place, level in enumerate(levels.levels):
         later = {number for above in levels.levels[place + 1 :] for number in above.takes}
+        if all_cycles and _cycle_types(level) > MOST_WORK:
+            return None
         terms = list(_terms(level, all_cycles=all_cycles, over=over))
         following: dict[_State, Fraction] = {}
         for state, ways in states.items():
             feeding = [cycles for number, cycles in state if number in level.takes]
             kept = tuple([(n, cycles) for n, cycles in state if n in later])
             for lengths, weight in terms:
-                work += 1
-                if work > MOST_WORK:
-                    return None
                 here = weight * _wirings(level, lengths, feeding)
                 if not here:
                     continue
                 for active, sign in _active(level, lengths):
+                    work += 1
+                    if work > MOST_WORK:
+                        return None
                     grown = (*kept, (level.number, active)) if level.number in later else kept
                     merged = _merged(grown, levels, place)
                     following[merged] = following.get(merged, Fraction(0)) + ways * here * sign
@@ -150,6 +152,19 @@ def _terms(level: Level, *, all_cycles: bool, over: bool) -> Iterator[tuple[_Len
             key = tuple(sorted(together.items()))
             totals[key] = totals.get(key, Fraction(0)) + weight
     yield from totals.items()
+
+
+def _cycle_types(level: Level) -> int:
+    """How many combinations of cycle types `_terms` goes through."""
+    most = level.width // level.shares[-1]
+    partitions = [1] + [0] * most
+    for part in range(1, most + 1):
+        for size in range(part, most + 1):
+            partitions[size] += partitions[size - part]
+    return sum(
+        prod(partitions[widths.count(width)] for width in dict.fromkeys(widths))
+        for widths in sharings(level)
+    )
 
 
 @cache
