@@ -27,8 +27,8 @@ def searcher_of(task: Task, searched: Program, trained: Program) -> Searcher | G
 
     Raises FusegraphError: E410 where what is found could not be trained, E801-E804, E810 where MFAS
     is to score by what may be above 1 or below 0, E812 for a budget that is too small for the
-    searcher, E813 where nothing is open; at the key of the task file that is wrong. And E506, E507
-    where a space cannot be relaxed.
+    searcher, E813 where nothing is open; at the key of the task file that is wrong. And E505, E506,
+    E507, E814 where a space is none for a searcher by gradients.
     """
     try:
         _expect_to_carry_over(task, searched, trained)

@@ -149,8 +149,8 @@ def make_searcher(
     """The searcher of this name for a space, with its options made to fit a budget of trials.
 
     A budget of trials are epochs for a gradient-based searcher. Raises FusegraphError: E801 for an
-    unknown name, E802 for an option it does not have, E803, E804, E813, E506 or E507 for a space
-    that it cannot handle, E812 for a budget that is too small for it.
+    unknown name, E802 for an option it does not have, E803, E804, E813, E814, E505-E507 for a
+    space that it cannot handle, E812 for a budget that is too small for it.
     """
     found = SEARCHERS.get(name)
     if found is None:

@@ -26,6 +26,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ...backends.torch.sampled_weights import shared_weights
 from ...compiler.requirements import violations
 from ...compiler.specialise import specialise
 from ...ir.decisions import Setting
@@ -51,11 +52,13 @@ class ParsecSearch:
     """A gradient-based searcher, see `protocol.GradientSearcher`.
 
     Raises FusegraphError: E813 where the space has nothing to search, E814 where a decision has no
-    distribution, E802 where an option does not fit the space.
+    distribution, E505 and E714 where its weights cannot be listed, E802 where an option does not
+    fit the space.
     """
 
     def __init__(self, space: Graph, options: ParsecOptions, seed: int) -> None:
         Prior(space)
+        shared_weights(space)
         if not any(decision.count() > 1 for decision in space.decisions.values()):
             raise search_error(
                 "E813",
