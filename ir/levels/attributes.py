@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
 from random import Random
@@ -24,11 +24,15 @@ class Attributes:
     decisions: tuple[Decision, ...] = ()
     sites: tuple[Site, ...] = ()
     roots: tuple[int, ...] = ()
+    _admitted: dict[Settings, bool] = field(
+        default_factory=dict[Settings, bool], repr=False, compare=False
+    )
 
     @property
     def skeleton(self) -> Skeleton:
         """The sites as what can be walked."""
-        return _skeleton(self)
+        order = {decision.key: place for place, decision in enumerate(self.decisions)}
+        return Skeleton(self.sites, self.roots, order)
 
     def named(self, name: str) -> Decision:
         """The decision of this name. Raises KeyError."""
@@ -52,6 +56,14 @@ class Attributes:
 
     def admits(self, settings: Settings) -> bool:
         """Whether these are settings of exactly the decisions that are reached, in their order."""
+        found = self._admitted.get(settings)
+        if found is None:
+            if len(self._admitted) >= MOST_KINDS:
+                self._admitted.clear()
+            found = self._admitted[settings] = self._reaches(settings)
+        return found
+
+    def _reaches(self, settings: Settings) -> bool:
         given = dict(settings)
         first = {decision.key: next(decision.settings()) for decision in self.decisions}
         if not all(key in first and self.named(key).admits(given[key]) for key in given):
@@ -61,9 +73,7 @@ class Attributes:
 
     def changed(self, settings: Settings, rng: Random) -> Settings:
         """One setting drawn anew, of an open number where there is one; the same if none can be."""
-        able = [self.named(name) for name, _ in settings if self.named(name).count() > 1]
-        numbers = [decision for decision in able if isinstance(decision, OpenNumber)]
-        among = numbers or (able if not self._has_numbers else [])
+        among = self._able(settings)
         if not among:
             return settings
         known = dict(settings)
@@ -73,24 +83,20 @@ class Attributes:
 
     def can_change(self, settings: Settings) -> bool:
         """Whether `changed` gives other settings."""
-        able = [self.named(name) for name, _ in settings if self.named(name).count() > 1]
-        if self._has_numbers:
-            return any(isinstance(decision, OpenNumber) for decision in able)
-        return bool(able)
+        return bool(self._able(settings))
 
-    @property
-    def _has_numbers(self) -> bool:
-        return any(isinstance(decision, OpenNumber) for decision in self.decisions)
+    def _able(self, settings: Settings) -> list[Decision]:
+        """Of the decisions that are reached those that can be changed: the open numbers, unless
+        there are none at all.
+        """
+        names = {name for name, _ in settings}
+        numbers = [d for d in self.decisions if isinstance(d, OpenNumber)]
+        among = numbers or self.decisions
+        return [d for d in among if d.key in names and len(d.labels) > 1]
 
     def kinds(self) -> int | None:
         """The number of joint settings; None where they are more than are counted."""
         return _kinds(self)
-
-
-@lru_cache(maxsize=1_000)
-def _skeleton(attributes: Attributes) -> Skeleton:
-    order = {decision.key: place for place, decision in enumerate(attributes.decisions)}
-    return Skeleton(attributes.sites, attributes.roots, order)
 
 
 @lru_cache(maxsize=1_000)

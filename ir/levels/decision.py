@@ -144,6 +144,7 @@ class Levels(Decision):
     def flaws(self, nodes: Sequence[LevelNode]) -> Iterator[Flaw]:
         """What keeps these nodes, which may stand in any order, from being a graph of this."""
         levels = {level.number: level for level in self.levels}
+        shares = {level.number: level.shares for level in self.levels}
         widths = dict.fromkeys(levels, 0)
         taken: set[int] = set()
         for at, node in enumerate(nodes):
@@ -153,14 +154,14 @@ class Levels(Decision):
                 yield Flaw(at, node.level, f"there is no level {node.level}", f"there are {have}")
                 continue
             widths[node.level] += node.width
-            if node.width not in level.shares:
+            if node.width not in shares[node.level]:
                 yield Flaw(
                     at, node.level, f"{node.width} is no share of level {node.level}'s width",
                     f"shares are {', '.join(map(str, level.shares))}",
                 )  # fmt: skip
-            if len(set(node.inputs)) < len(node.inputs) or not all(
-                0 <= i < len(nodes) and nodes[i].level in level.takes for i in node.inputs
-            ):
+            wrong = [i for i in node.inputs if not 0 <= i < len(nodes)]
+            wrong = wrong or [i for i in node.inputs if nodes[i].level not in level.takes]
+            if wrong or len(set(node.inputs)) < len(node.inputs):
                 yield Flaw(
                     at, node.level, "an edge leads from where none can, or twice",
                     f"level {node.level} takes nodes of {_numbers(level.takes)}, each once",
