@@ -60,13 +60,17 @@ class SampledNetworks(nn.Module):
         statistics: dict[Step, Tensor] = {}
         sizes = Sizes(plan.inputs, inputs)
         like = self._floats(inputs)
-        for step in self._outside(plan, inputs, values):
+        outside = self._outside(plan, inputs, values)
+        dead = {} if torch.is_grad_enabled() else _last_reads(outside, plan)
+        for step in outside:
             operands = [values[i] for i in step.inputs]
             if step.norm and self.training:
                 values[step] = normed(step, operands[0], statistics)
             else:
                 assert step.call is not None
                 values[step] = step.call(step.module, self, sizes, like, *operands)
+            for read in dead.get(step, ()):
+                del values[read]
         if statistics:
             update(plan.norms, statistics)
         return [{name: values[step] for name, step in ends} for ends in plan.outputs]
@@ -119,3 +123,14 @@ class SampledNetworks(nn.Module):
             if tensor.is_floating_point():
                 return tensor
         return torch.empty(0)
+
+
+def _last_reads(steps: Sequence[Step], plan: Plan) -> dict[Step, list[Step]]:
+    """By step, what no later one reads, so that its memory is free at once."""
+    seen = {step for ends in plan.outputs for _, step in ends}
+    found: dict[Step, list[Step]] = {}
+    for step in reversed(steps):
+        fresh = [i for i in dict.fromkeys(step.inputs) if i not in seen]
+        seen.update(fresh)
+        found[step] = fresh
+    return found

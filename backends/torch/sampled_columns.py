@@ -92,9 +92,14 @@ def computed(
         build.level(key, layers[key], activations.get(key, []), bare)
     program = build.finished(wanted)
     values = [taps[step] for step in build.taps]
-    weights = [module.weight for module in build.modules]
-    biases = [getattr(module, "bias", None) for module in build.modules]
+    weights = [_of(module, "weight") for module in build.modules]
+    biases = [_of(module, "bias") for module in build.modules]
     return run(program, values, weights, biases)
+
+
+def _of(module: nn.Module, name: str) -> Tensor | None:
+    """A weight; None where the module has none of this name."""
+    return module._parameters.get(name)  # pyright: ignore[reportPrivateUsage]  (`getattr` is slow)
 
 
 class _Build:

@@ -38,7 +38,7 @@ class Level(NamedTuple):
     """Layers of one width that read as many taps and earlier results of the same widths.
 
     `widths` and `rows` are of the earlier results, by place: the rows of all results of that width.
-    The results of the level are the layers `index` (all in order where None), through `spans`;
+    The results of the level are the layers `chosen` (all in order where None), through `spans`;
     their rows begin at `start`. `shared`: all layers have one weight, and one part. `sums`: by
     place the products of a `Family` that are added up, where the level is one's.
     """
@@ -49,7 +49,7 @@ class Level(NamedTuple):
     taps: int
     widths: tuple[int, ...]
     rows: tuple[Tensor, ...]
-    index: Tensor | None
+    chosen: Tensor | None
     spans: tuple[Span, ...]
     start: int
     stop: int
@@ -132,9 +132,9 @@ class _Run(torch.autograd.Function):
                     total = total[:, :, None]
             if level.sums:
                 whole = products[place]
-                for index in level.sums:
-                    chosen = whole.index_select(0, index)
-                    total = chosen if total is None else chosen.add_(total)
+                for places in level.sums:
+                    part = whole.index_select(0, places)
+                    total = part if total is None else part.add_(total)
             elif level.taps:
                 shape = (len(level.members), level.out, samples)
                 fresh = like.new_zeros(shape) if total is None else like.new_empty(shape)
@@ -154,10 +154,10 @@ class _Run(torch.autograd.Function):
             assert total is not None
             kept.append(saved)
             store = stores[level.out][level.start : level.stop]
-            if level.index is None:
+            if level.chosen is None:
                 store.copy_(total)
             else:
-                torch.index_select(total, 0, level.index, out=store)
+                torch.index_select(total, 0, level.chosen, out=store)
             for name, slope, start, stop in level.spans:
                 if name:
                     IN_PLACE[name](store[start:stop], slope)
@@ -197,9 +197,9 @@ class _Run(torch.autograd.Function):
                 if name:
                     part = g[start:stop]
                     _BACK[name](part, y[start:stop], slope, part)
-            if level.index is not None:
+            if level.chosen is not None:
                 whole = g.new_zeros((len(level.members), *g.shape[1:]))
-                g = whole.index_add_(0, level.index, g)
+                g = whole.index_add_(0, level.chosen, g)
             inner: list[Tensor] = []
             for earlier, (width, rows) in enumerate(zip(level.widths, level.rows, strict=True)):
                 x, w = saved[2 * earlier : 2 * earlier + 2]
@@ -309,7 +309,8 @@ class _Gradients:
         stacks = [stack.unbind(0) for stack in inner]
         for at, (row, member) in enumerate(zip(g.unbind(0), level.members, strict=True)):
             whole = g.new_empty(self._shapes[member.weight])
-            for part, tap in zip(whole.split_with_sizes(member.sizes, 1), member.places, strict=True):
+            parts = whole.split_with_sizes(member.sizes, 1)
+            for part, tap in zip(parts, member.places, strict=True):
                 if tap >= 0:
                     torch.mm(row, self._taps[tap], out=part)
                 else:
@@ -328,10 +329,11 @@ class _Gradients:
 def run(
     program: Program,
     taps: Sequence[Tensor],
-    weights: Sequence[Tensor],
+    weights: Sequence[Tensor | None],
     biases: Sequence[Tensor | None],
 ) -> tuple[Tensor, ...]:
-    """The results that are given, f[N, C] each. taps: f[N, C], weights: f[out, in], biases: f[out].
+    """The results that are given, f[N, C] each. taps: f[N, C], weights: f[out, in], biases: f[out],
+    or None where there is none.
 
     Gradients reach weights and biases alone.
     """

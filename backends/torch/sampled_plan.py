@@ -74,9 +74,7 @@ class Planner:
         norms: list[Step] = []
         for network in networks:
             require_settled(network)
-            roots = [
-                root if root.flat else _flattened(root, self._flat) for root in network.roots
-            ]
+            roots = [root if root.flat else _flattened(root, self._flat) for root in network.roots]
             if self._has_norms:
                 alone: dict[Node, Step] = {}
                 self._collect(roots, alone)

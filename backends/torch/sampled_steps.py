@@ -10,7 +10,7 @@ from ...ir.node import Node
 from .sampled_calls import Call
 
 Key = tuple[int, int, tuple[int, ...], bool, int]
-"""Level, width, widths of the earlier results that are read, has a bias, how many inputs it reads."""
+"""Level, width, widths of earlier results that are read, has a bias, how many inputs are read."""
 
 
 class Column(NamedTuple):

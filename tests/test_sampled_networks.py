@@ -1,0 +1,302 @@
+"""Sampled networks compute together what each computes alone, with the same weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from random import Random
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from fusegraph.backends.torch import Network, lower
+from fusegraph.backends.torch.modules import DropPath
+from fusegraph.backends.torch.sampled import SampledNetworks
+from fusegraph.compiler.explore import sample
+from fusegraph.compiler.pipeline import network
+from fusegraph.ir.diagnostics import FusegraphError
+from fusegraph.ir.dsl import Program, loads
+from fusegraph.ir.graph import Graph
+from generators import programs, some
+from repository import ROOT
+from small_examples import load_small
+from torch_backend_networks import batch_for
+
+
+def alone(shared: SampledNetworks, graph: Graph) -> Network:
+    """The network lowered by itself, on the very tensors of the shared weights."""
+    module = lower(graph)
+    for name, value in shared.state_of(graph).items():
+        path, _, leaf = name.rpartition(".")
+        owner = module.get_submodule(path)
+        if isinstance(value, nn.Parameter):
+            setattr(owner, leaf, value)
+        else:
+            owner.register_buffer(leaf, value)
+    return module.train(shared.training)
+
+
+def weigh(outputs: Mapping[str, Tensor]) -> Tensor:
+    """A number that depends on every element of every output, each in its own way."""
+    total = torch.zeros((), dtype=torch.float64)
+    for tensor in outputs.values():
+        by = torch.linspace(0.5, 1.5, tensor.numel(), dtype=torch.float64)
+        total = total + (tensor.reshape(-1) * by).sum() / tensor.numel()
+    return total
+
+
+def batch_of(networks: Sequence[Graph]) -> dict[str, Tensor]:
+    batch: dict[str, Tensor] = {}
+    for each in networks:
+        found = batch_for(each, double=True)
+        batch.update({name: value for name, value in found.items() if name not in batch})
+    return batch
+
+
+def check(space: Graph, networks: Sequence[Graph], *, training: bool) -> SampledNetworks:
+    """Outputs, gradients and running statistics are those of one network after the other."""
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in (nn.Dropout, DropPath):
+            patch.setattr(kind, "forward", lambda self, x: x)
+        together = SampledNetworks(space, 0).double().train(training)
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for tensor in together.parameters():
+                tensor += 0.1 * torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype)
+        apart = copy.deepcopy(together)
+        batch = batch_of(networks)
+        outputs = together.run(networks, batch)
+        total = torch.zeros((), dtype=torch.float64)
+        for place, (graph, mine) in enumerate(zip(networks, outputs, strict=True)):
+            found = alone(apart, graph).run(batch)
+            theirs = found if isinstance(found, dict) else {graph.outputs[0][0]: found}
+            assert list(mine) == list(theirs)
+            for name, value in theirs.items():
+                torch.testing.assert_close(mine[name], value, rtol=1e-12, atol=1e-12)
+            total = total + (place + 1) * weigh(mine)
+            loss = (place + 1) * weigh(theirs)
+            if loss.requires_grad:
+                loss.backward()
+        if total.requires_grad:
+            total.backward()
+    wanted = dict(apart.named_parameters())
+    for name, parameter in together.named_parameters():
+        theirs = wanted[name].grad
+        assert (parameter.grad is None) == (theirs is None), name
+        if theirs is not None:
+            torch.testing.assert_close(parameter.grad, theirs, rtol=1e-9, atol=1e-12)
+    buffers = dict(apart.named_buffers())
+    for name, buffer in together.named_buffers():
+        torch.testing.assert_close(buffer, buffers[name], rtol=1e-12, atol=1e-12)
+    with torch.no_grad():
+        together.eval()
+        assert [list(each) for each in together.run(networks, batch)] == [*map(list, outputs)]
+    return together
+
+
+def drawn(space: Graph, many: int, seed: int = 0) -> list[Graph]:
+    rng = Random(seed)
+    return [network(space, sample(space, rng)) for _ in range(many)]
+
+
+# ── for every set of networks ────────────────────────────────────────────────────────────────────
+
+
+@some(60)
+@given(programs(), st.integers(0, 2**20), st.integers(1, 5), st.booleans())
+def test_genotypes_of_one_space_compute_what_they_do_alone(
+    program: Program, seed: int, count: int, training: bool
+) -> None:
+    check(program.graph, drawn(program.graph, count, seed), training=training)
+
+
+_EXAMPLES = (
+    "mfas/ntu.fuse",
+    "mfas/av_mnist.fuse",
+    "mfas/mm_imdb.fuse",
+    "bm_nas/ntu.fuse",
+    "bm_nas/mm_imdb.fuse",
+    "elastic/autoformer_t.fuse",
+)
+
+
+@pytest.mark.parametrize("file", _EXAMPLES)
+@pytest.mark.parametrize("training", [False, True])
+def test_networks_of_the_examples_compute_what_they_do_alone(file: str, training: bool) -> None:
+    space = load_small(ROOT / "examples" / file).graph
+    networks = drawn(space, 5)
+    check(space, [*networks, networks[1]], training=training)
+
+
+# ── batch norms ──────────────────────────────────────────────────────────────────────────────────
+
+
+_NORMS = """fuse 1
+space norms {
+  dim N
+  input x: f32[N, 4]
+  input y: f32[N, 4]
+  share norm = batch_norm(momentum=0.3)
+  a = norm(?p of {x, y})
+  b = norm(?q of {a, x, y})
+  output logits = linear(batch_norm(b), out=2)
+}
+"""
+
+
+def test_statistics_are_of_each_network_and_updated_in_their_order() -> None:
+    space = loads(_NORMS).graph
+    networks = drawn(space, 4, seed=1)
+    one = check(space, networks, training=True)
+    other = check(space, networks[::-1], training=True)
+    mine, theirs = dict(one.named_buffers()), dict(other.named_buffers())
+    assert any(not torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+# ── small layers ─────────────────────────────────────────────────────────────────────────────────
+
+
+_SMALL = """fuse 1
+space small {
+  dim N
+  for i in 1..3 { input x[i]: f32[N, 2 * i] }
+  for i in 1..2 { input z[i]: f32[N, 4] }
+  share tied = linear(out=5)
+  h[1] = ?act of {relu, tanh}(tied(concat(?x of z[*], x[1])))
+  h[2] = linear(concat(h[1], ?x of x[*], h[1], ?y of x[*]), out=5, bias=false)
+  h[3] = ?act of {sigmoid, leaky_relu, softplus}(linear(concat(h[2], h[1]), out=5, bias=false))
+  k = relu(linear(concat(?z of x[*], x[3], x[3]), out=2))
+  output side = ?side of {h[2], h[3]}
+  output logits = linear(concat(layer_norm(?depth of h[*]), k), out=?out of {3, 4})
+  output more = linear(?more of h[*], out=5) + tied(concat(x[1], z[1]))
+}
+"""
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_small_layers_of_any_arrangement(wide: bool) -> None:
+    text = _SMALL.replace("2 * i]", "900 * i]") if wide else _SMALL
+    space = loads(text).graph
+    for seed in range(4):
+        check(space, drawn(space, 6, seed), training=True)
+
+
+def test_inputs_get_gradients_too() -> None:
+    space = loads(_SMALL).graph
+    shared = SampledNetworks(space, 0).double()
+    networks = drawn(space, 3)
+    batch = {name: value.requires_grad_() for name, value in batch_of(networks).items()}
+    torch.stack([weigh(outputs) for outputs in shared.run(networks, batch)]).sum().backward()
+    found = {name: value.grad for name, value in batch.items()}
+    again = {name: value.detach().clone().requires_grad_() for name, value in batch.items()}
+    for graph in networks:
+        outputs = alone(shared, graph).run(again)
+        assert isinstance(outputs, dict)
+        weigh(outputs).backward()
+    for name, value in again.items():
+        torch.testing.assert_close(found[name], value.grad, rtol=1e-10, atol=1e-12)
+
+
+# ── weights ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_weights_start_as_those_of_each_network() -> None:
+    space = load_small(ROOT / "examples" / "mfas" / "ntu.fuse").graph
+    shared = SampledNetworks(space, 7)
+    for graph in drawn(space, 5):
+        state = shared.state_of(graph)
+        for name, value in lower(graph, 7).state_dict().items():
+            assert torch.equal(state[name], value)
+
+
+def test_shapes_that_open_numbers_change_have_weights_each() -> None:
+    space = loads("""fuse 1
+space widths {
+  dim N
+  let w = ?w of {2, 3}
+  input x: f32[N, 4]
+  output logits = linear(relu(linear(x, out=w)), out=5)
+}
+""").graph
+    names = set(SampledNetworks(space, 0).state_dict())
+    assert {name for name in names if name.endswith("bias")} == {
+        *("weights.logits.linear:2x4.bias", "weights.logits.linear:3x4.bias"),
+        *("weights.logits:5x2.bias", "weights.logits:5x3.bias"),
+    }
+
+
+def test_a_state_is_taken_over_and_goes_on_alike() -> None:
+    space = loads(_NORMS).graph
+    networks = drawn(space, 3)
+    batch = {name: value.float() for name, value in batch_of(networks).items()}
+    first, second = SampledNetworks(space, 0), SampledNetworks(space, 1)
+    first.run(networks, batch)
+    second.load_state_dict(first.state_dict())
+    for one, other in zip(first.run(networks, batch), second.run(networks, batch), strict=True):
+        assert torch.equal(one["logits"], other["logits"])
+
+
+def test_what_no_network_reads_gets_no_gradient() -> None:
+    space = loads(_SMALL).graph
+    shared = SampledNetworks(space, 0).double()
+    (graph,) = drawn(space, 1)
+    weigh(shared.run([graph], batch_of([graph]))[0]).backward()
+    read = {id(value) for value in shared.state_of(graph).values()}
+    for name, parameter in shared.named_parameters():
+        assert (parameter.grad is not None) == (id(parameter) in read), name
+
+
+# ── what is wrong ────────────────────────────────────────────────────────────────────────────────
+
+
+def of_linear(out: int, inputs: str = "x") -> Graph:
+    return loads(f"""fuse 1
+space small {{
+  dim N
+  input {inputs}: f32[N, 8]
+  h = linear({inputs}, out={out})
+  output logits = relu(h)
+}}
+""").graph
+
+
+def told(shared: SampledNetworks, graph: Graph, batch: Mapping[str, Tensor]) -> str:
+    with pytest.raises(FusegraphError) as caught:
+        shared.run([graph], batch)
+    return f"{caught.value.diagnostics[0].code}: {caught.value.diagnostics[0].message}"
+
+
+def test_a_network_of_another_space_is_told() -> None:
+    shared = SampledNetworks(of_linear(16), 0)
+    assert told(shared, of_linear(8), {}) == (
+        "E717: a network that has weight[8, 8], bias[8] for the key `h` is not of the space `small`"
+    )
+    assert told(shared, of_linear(16, "y"), {}) == (
+        "E717: a network that reads an input `y` that the space has not is not of the space `small`"
+    )
+
+
+def test_a_space_and_a_batch_that_does_not_fit_are_told() -> None:
+    space = loads(_NORMS).graph
+    shared = SampledNetworks(space, 0)
+    (graph,) = drawn(space, 1)
+    assert told(shared, space, {}).startswith("E710")
+    assert told(shared, graph, {}).startswith("E711")
+    assert told(shared, graph, {"x": torch.zeros(2, 3), "y": torch.zeros(2, 3)}).startswith("E712")
+
+
+def test_too_many_shapes_of_one_key_are_told() -> None:
+    space = loads("""fuse 1
+space many {
+  dim N
+  input x: f32[N, 4]
+  for i in 1..13 { h[i] = linear(x, out=?w of {2, 3}) }
+  output logits = linear(concat(h[*]), out=2)
+}
+""").graph
+    with pytest.raises(FusegraphError) as caught:
+        SampledNetworks(space, 0)
+    assert caught.value.diagnostics[0].code == "E505"
