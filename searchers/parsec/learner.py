@@ -163,10 +163,13 @@ class Learner:
 
     def draw(self, rng: Random, place: Place) -> list[Sample]:
         """The K networks of a step. Raises FusegraphError E503 where none satisfies `require`."""
-        return [
-            Sample(settings, self._graph(settings), self.figure(settings))
-            for settings in self.prior.draw(rng, self._options.samples, place.fixed)
-        ]
+        found: list[Sample] = []
+        for settings in self.prior.draw(rng, self._options.samples, place.fixed):
+            network = self._graph(settings)
+            same = self._priced is self.networks.space
+            figure = self._price(network) if same else self.figure(settings)
+            found.append(Sample(settings, network, figure))
+        return found
 
     def figure(self, settings: Settings) -> float:
         """What the network of these settings costs, in the options' measure."""

@@ -51,7 +51,8 @@ class ParsecOptions:
         first two phases, 0.010 for its third.
     likelihood: "sum" takes the likelihood of the whole batch for an importance weight, eq. 1:
         mostly one network of the K has it all. "mean" takes that of one sample, the geometric mean
-        over the batch: networks that do nearly as well learn nearly as much.
+        over the batch: networks that do nearly as well learn nearly as much. The price has to
+        outweigh it, so a `beta` that the paper takes does something with "mean" only.
     beta: how much the cost counts; 0.05 to 0.2 in the paper's Table 1. 0: not at all.
     measure: what costs, for one sample.
     target: T_min and T_max of the cost; empty: there is no cost.

@@ -4,50 +4,51 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...compiler.cost import Cost, own_cost
+from ...compiler.cost import own_cost
 from ...ir.cells import expand
 from ...ir.dims import symbols_in
 from ...ir.graph import Graph
 from ...ir.node import Node
-from ...ir.ops import INPUT
+from ...ir.ops import INPUT, Op
 from ...ir.settling import bind
+from ...ir.types import Type
 from .options import Measure
 
-_KEPT = 100_000
-"""Nodes whose figures are remembered."""
+_Kernel = tuple[Op, tuple[Any, ...], tuple[Type, ...]]
 
 
 class Price:
     """A measure of networks of one space, as `compiler.cost` counts it.
 
-    Networks that are drawn one after the other share most of their nodes, so each node is counted
-    once and remembered: `cost` of a whole network took longer than a step of its training.
+    What a node counts follows from its op, its attributes and the types that it reads, which are
+    the same in most networks: each such kernel is counted once and remembered.
     """
 
     def __init__(self, measure: Measure) -> None:
         self._measure = measure
-        self._known: dict[Node, float] = {}
+        self._known: dict[_Kernel, float] = {}
 
     def __call__(self, network: Graph) -> float:
         """The measure for one sample: named sizes, such as the batch's, count as 1."""
-        if len(self._known) > _KEPT:
-            self._known.clear()
         total, keys = 0.0, set[str]()
         for node in expand(network).order:
-            if self._measure == "parameters":
-                if node.op.weights is None or node.key in keys:
-                    continue
+            op = node.op
+            if self._measure == "activation_bytes":
+                total += 0.0 if op is INPUT else self._own(node)
+            elif self._measure != "parameters":
+                total += 0.0 if op.macs is None else self._own(node)
+            elif op.weights is not None and node.key not in keys:
                 keys.add(node.key)
-            total += self._own(node)
+                total += self._own(node)
         return total
 
     def _own(self, node: Node) -> float:
-        found = self._known.get(node)
+        kernel = (node.op, node.attrs, tuple([i.type for i in node.inputs]))
+        found = self._known.get(kernel)
         if found is None:
-            cost = Cost(0, 0, 0) if node.op is INPUT else own_cost(node, set())
-            value: Any = getattr(cost, self._measure)
+            value: Any = getattr(own_cost(node, set()), self._measure)
             counted: Any = bind(value, dict.fromkeys(symbols_in(value), 1))
-            found = self._known[node] = float(counted)
+            found = self._known[kernel] = float(counted)
         return found
 
 
