@@ -15,7 +15,7 @@ from ..compiler.pipeline import network as network_of
 from ..ir.diagnostics import FusegraphError
 from ..ir.dsl import Program
 from ..ir.graph import Graph
-from ..searchers.protocol import Array, Evaluation, Inherited, Proposal
+from ..searchers.protocol import PLAIN_SCORE, Array, Evaluation, Inherited, Proposal
 from ..searchers.randomness import derive
 from ..tasks.schema import PriceSection
 from ..tasks.sources import TaskData
@@ -26,7 +26,7 @@ from ..training.settings import TrainSettings
 from ..training.side_by_side import Trainee, fit_side_by_side
 from ..training.together import together
 from .learned import learned_connections
-from .price import PLAIN_SCORE, figures, measure_of, priced
+from .price import figures, measure_of, priced
 from .run_folder import RunFolder
 from .sources import carry_over
 from .tasks import Prepared

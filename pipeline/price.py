@@ -11,11 +11,9 @@ from ..backends.latency import Latency, LatencyMeter, sizes_of
 from ..compiler.measures import counted, latency, lending, lent_meter
 from ..compiler.requirements import is_measured
 from ..ir.graph import Graph
+from ..searchers.protocol import PLAIN_SCORE
 from ..tasks.schema import LatencySection, PriceSection, SearchSection
 from .events import LatencyMeasured, OnRunEvent, ignore
-
-PLAIN_SCORE = "plain_score"
-"""The figure of a trial that holds its score before the price, where there is one."""
 
 COSTS = ("parameters", "macs", "activation_bytes", "latency")
 """The figures of a trial that say what its network costs; the last where it is measured."""

@@ -18,7 +18,14 @@ from ..ir.dsl import format_genotype
 from ..ir.genotype import Genotype
 from ..searchers.driver import Outcome, run_finals, run_search
 from ..searchers.gradient import run_gradient_search
-from ..searchers.protocol import Finishing, GradientSearcher, Scored, Searcher, owns_a_loop
+from ..searchers.protocol import (
+    PLAIN_SCORE,
+    Finishing,
+    GradientSearcher,
+    Scored,
+    Searcher,
+    owns_a_loop,
+)
 from ..searchers.registry import trial_of
 from ..searchers.store import TrialStore
 from ..tasks.task_file import Task
@@ -26,7 +33,7 @@ from .evaluate import TaskEvaluator, evaluator_of
 from .events import EventLog, OnRunEvent, RunEvent, StageStarted, ignore
 from .export import export_best
 from .files import write_file
-from .price import COSTS, PLAIN_SCORE, figures, measuring, plain_score
+from .price import COSTS, figures, measuring, plain_score
 from .problems import problem
 from .run_folder import RunFolder, begin_run
 from .searcher import searcher_of

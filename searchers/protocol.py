@@ -57,6 +57,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+PLAIN_SCORE = "plain_score"
+"""The figure of a trial that holds its score before the price of its network, where it has one."""
+
 
 @dataclass(frozen=True, slots=True)
 class SharedLayer:

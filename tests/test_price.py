@@ -13,10 +13,10 @@ from fusegraph.backends.latency import Latency, Timing
 from fusegraph.ir.diagnostics import FusegraphError
 from fusegraph.ir.graph import Graph
 from fusegraph.pipeline.events import LatencyMeasured, RunEvent
-from fusegraph.pipeline.price import LEAST_SHARE, PLAIN_SCORE, priced
+from fusegraph.pipeline.price import LEAST_SHARE, priced
 from fusegraph.pipeline.search import search_task
 from fusegraph.pipeline.tasks import check_task
-from fusegraph.searchers.protocol import TrialFinished
+from fusegraph.searchers.protocol import PLAIN_SCORE, TrialFinished
 from fusegraph.searchers.store import TrialRecord, TrialStore
 from fusegraph.tasks.key_table import key_table
 from fusegraph.tasks.schema import LatencySection, PriceSection
@@ -86,6 +86,15 @@ def test_each_trial_is_scored_after_its_price_and_keeps_the_plain_score(tmp_path
         assert shown in page
     assert "score - 0.2 * max(0, macs / 100 - 1)" in page
     assert "latency, ms" not in page
+
+
+def test_mfas_takes_priced_scores_that_its_surrogate_cannot_predict(tmp_path: Path) -> None:
+    file = _task(tmp_path, 'price = { measure = "macs", target = 10, weight = 9.0 }', "mfas")
+    options = "options = { candidates = 2, iterations = 1 }"
+    file.write_text(file.read_text().replace("budget = 6", options))
+    found = search_task(load_task(file), tmp_path / "run", finals=1)
+    assert all((record.score or 0) < 0 for record in _trials(tmp_path / "run"))
+    assert found.results["valid"] > 0 > found.results["price"]["score"]
 
 
 def test_a_product_of_a_loss_is_told_at_its_line(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ D7. On wish, `inheritance="round"`: round-synchronous weight sharing. The candid
     inherit what stood when it began, and nothing from one another; of those that end with weights
     for one layer the last in order leaves them to later rounds. The paper hands weights on from
     each candidate to the next, and that is the default.
+D8. Where candidates are priced (`protocol.PLAIN_SCORE`), the surrogate learns 0 for a score that
+    its price has brought below, and 1 for one above.
 
 The final training of the best five at a larger width is the driver's (`driver.run_finals`).
 """
@@ -32,7 +34,15 @@ from ...ir.genotype import Genotype
 from ...ir.graph import Graph
 from ..errors import search_error
 from ..progression import Configuration, progression_of
-from ..protocol import Event, Proposal, Round, SharedLayer, SurrogateFitted, TrialResult
+from ..protocol import (
+    PLAIN_SCORE,
+    Event,
+    Proposal,
+    Round,
+    SharedLayer,
+    SurrogateFitted,
+    TrialResult,
+)
 from ..randomness import derive, generator
 from ..rounds import RoundSearcher
 from .options import MfasOptions
@@ -74,7 +84,10 @@ class MfasSearch(RoundSearcher):
         for configuration, (_, result) in zip(self._configurations, pairs, strict=True):
             if result.score is None:
                 continue
-            if not 0.0 <= result.score <= 1.0:
+            score = result.score
+            if PLAIN_SCORE in result.metrics:
+                score = min(1.0, max(0.0, score))  # a price may take it out of what is predicted
+            if not 0.0 <= score <= 1.0:
                 raise search_error(
                     "E810",
                     f"MFAS's surrogate predicts scores between 0 and 1, and trial {result.trial} "
@@ -83,7 +96,7 @@ class MfasSearch(RoundSearcher):
                     help="score candidates by an accuracy or an F1 measure",
                 )
             known = self._scores.get(configuration, 0.0)
-            self._scores[configuration] = max(known, result.score)
+            self._scores[configuration] = max(known, score)
             succeeded.append(configuration)
         step = self._steps[self._next]
         self._drawn = succeeded or self._earlier(step)
