@@ -1,8 +1,8 @@
 """K networks of one space as one list of steps, in which what they share stands once.
 
 Nodes are interned and keys name weights, so what is computed alike in several networks is the same
-node: merging is taking each node once. What follows from a node alone is remembered by the node, as
-the next K networks share most of theirs with these.
+node: merging is taking each node once. The steps of one run are kept for the next, which shares
+with it what does not depend on decisions, and often more.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from .sampled_weights import SharedWeights, shapes_of
 from .steps import unfold
 from .table import LOWERINGS
 
-MOST_STEPS = 200_000
-"""Steps that are remembered; beyond it all are forgotten."""
+MOST_NODES = 50_000
+"""Nodes whose expansion is remembered; beyond it all are forgotten."""
 
 Outputs = tuple[tuple[str, Step], ...]
 
@@ -55,7 +55,7 @@ class Planner:
         self._calls = Calls()
         self._columns = Recogniser()
         self._flat: dict[Node, Node] = {}
-        self._steps: dict[Node, Step] = {}
+        self._last: dict[Node, Step] = {}
         self._bound: dict[tuple[Kernel, str], tuple[Call, nn.Module]] = {}
         self._has_norms = any(node.op.name == "batch_norm" for node in everything(space.roots))
 
@@ -64,10 +64,8 @@ class Planner:
 
         Raises FusegraphError E710 for a space, E717 for a network of another space.
         """
-        if len(self._steps) > MOST_STEPS:
+        if len(self._flat) > MOST_NODES:
             self._flat.clear()
-            self._steps.clear()
-            self._bound.clear()
         outputs: list[Outputs] = []
         read: set[Node] = set()
         steps: dict[Node, Step] = {}
@@ -77,11 +75,11 @@ class Planner:
             roots = [root if root.flat else _flattened(root, self._flat) for root in network.roots]
             if self._has_norms:
                 alone: dict[Node, Step] = {}
-                self._collect(roots, alone)
+                self._collect(roots, alone, steps)
                 norms += _in_order([step for step in alone.values() if step.norm], network)
                 steps.update(alone)
             else:
-                self._collect(roots, steps)
+                self._collect(roots, steps, steps)
             names = [name for name, _ in network.outputs]
             outputs.append(tuple(zip(names, [steps[root] for root in roots], strict=True)))
             read.update(network.inputs)
@@ -89,11 +87,17 @@ class Planner:
         if len(inputs) < len(read):
             name = next(node["name"] for node in read if node not in inputs)
             raise _foreign(self._space, f"reads an input `{name}` that the space has not")
+        self._last = steps
         return Plan(list(steps.values()), inputs, outputs, norms)
 
-    def _collect(self, roots: Sequence[Node], found: dict[Node, Step]) -> None:
-        """Add the steps of what these nodes reach, each after its inputs."""
-        known = self._steps
+    def _collect(
+        self, roots: Sequence[Node], found: dict[Node, Step], before: Mapping[Node, Step]
+    ) -> None:
+        """Add the steps of what these nodes reach, each after its inputs.
+
+        `before` has those of other networks.
+        """
+        last = self._last
         stack = list(reversed(roots))
         while stack:
             node = stack[-1]
@@ -105,9 +109,9 @@ class Planner:
                 stack += waiting
                 continue
             stack.pop()
-            step = known.get(node)
+            step = before.get(node) or last.get(node)
             if step is None:
-                step = known[node] = self._made(node, tuple([found[i] for i in node.inputs]))
+                step = self._made(node, tuple([found[i] for i in node.inputs]))
             found[node] = step
 
     def _made(self, node: Node, inputs: tuple[Step, ...]) -> Step:
