@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from fusegraph.compiler.connections import connections
 from fusegraph.compiler.explore import sample
+from fusegraph.compiler.pipeline import network
 from fusegraph.ir.diagnostics import FusegraphError
 from fusegraph.ir.dsl import load
 from fusegraph.ir.graph import Graph
@@ -23,7 +25,7 @@ from fusegraph.pipeline.sources import carry_over
 from fusegraph.pipeline.summary import summarise
 from fusegraph.pipeline.tasks import Prepared, prepare
 from fusegraph.searchers.driver import Outcome, run_search
-from fusegraph.searchers.evolution.edges import edge_names
+from fusegraph.searchers.evolution.edges import edge_names, labels_of
 from fusegraph.searchers.protocol import (
     Event,
     Finishing,
@@ -276,6 +278,33 @@ def test_children_start_from_what_they_continue(graphs: Searched) -> None:
         assert all(array.shape == shapes[name] for name, array in found.items())
         inherited += len(found) / len(shapes) > 0.4
     assert inherited > 5
+
+
+def test_nodes_and_learned_edges_continue_the_same_ones(graphs: Searched) -> None:
+    space = graphs.prepared.searched.graph
+    levels = levels_in(space)
+    known = {proposal.trial: proposal.genotype for proposal in graphs.proposals}
+    edges = moved = 0
+    for proposal in graphs.proposals[6:]:
+        assert proposal.parent is not None
+        genotypes = (proposal.genotype, known[proposal.parent.trial])
+        now, then = [levels.graph_of(genotype.settings["v"]) for genotype in genotypes]
+        new, old = [labels_of(levels, graph) for graph in (now, then)]
+        weights = [
+            {key: edge for edge, key in connections(network(space, g), levels, graph).items()}
+            for g, graph in zip(genotypes, (now, then), strict=True)
+        ]
+        renamed = dict(proposal.parent.renamed)
+        assert set(renamed) == {*new, *weights[0]}
+        moved += any(key not in renamed[key] for key in new)
+        for key, (i, j) in weights[0].items():
+            for other in renamed[key]:
+                first, second = weights[1][other]
+                assert old[first] in renamed[new[i]]
+                assert old[second] in renamed[new[j]]
+                edges += 1
+    assert edges > 20
+    assert moved > 3
 
 
 def test_finished_candidates_train_without_their_weak_edges(graphs: Searched) -> None:
