@@ -36,7 +36,8 @@ def show(
     """Draw a space or a network.
 
     Cells are boxes, and open decisions are visibly open. A genotype file is drawn as its network;
-    with --genotype the whole space is drawn, and what the genotype takes stands out. Without --out,
+    with --genotype the whole space is drawn, and what the genotype takes stands out. A genotype of
+    `levels` is drawn as its nodes, level by level; --expand shows all its ops. Without --out,
     Mermaid text is printed.
 
     \b
@@ -55,11 +56,16 @@ def show(
             f"a picture ends in {', '.join(FORMATS)}, not {out}", param_hint="'--out'"
         )
     source = open_source(file, pairs(settings))
-    graph, taken = source.graph, dict[str, "Setting"]()
+    graph, taken = _shown(source, expand)
     if genotype is not None:
         graph, taken = source.program.graph, _taken(genotype, source, pairs(settings))
     picture = _drawn(graph, suffix, expand, taken)
-    about = {"format": suffix[1:], "nodes": len(graph.order), "decisions": len(graph.decisions)}
+    counted = source.graph if genotype is None else graph
+    about = {
+        "format": suffix[1:],
+        "nodes": len(counted.order),
+        "decisions": len(counted.decisions),
+    }
     if out is None:
         if as_json:
             print_json({**about, "text": str(picture)})
@@ -71,6 +77,15 @@ def show(
         print_json({"file": str(out), **about})
     else:
         say(f"wrote {out}")
+
+
+def _shown(source: Source, expand: bool) -> tuple[Graph, Mapping[str, Setting]]:
+    """A network of levels is drawn by its levels, unless its composites are to be opened."""
+    from ..report.levelled import levels_of
+
+    if source.genotype is None or expand or levels_of(source.program.graph) is None:
+        return source.graph, {}
+    return source.program.graph, source.genotype.settings
 
 
 def _taken(genotype: Path, space: Source, overrides: dict[str, str]) -> Mapping[str, Setting]:

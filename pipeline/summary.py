@@ -34,14 +34,18 @@ from ..report.data import (
     Trial,
     WinnerSection,
 )
+from ..report.levelled import levels_of
 from ..report.page import write_report
+from ..searchers.protocol import PLAIN_SCORE
 from ..searchers.registry import trial_of
 from ..searchers.store import TrialStore
+from ..training.checkpoints import load_checkpoint
 from .architecture import architecture_of
 from .events import read_events
-from .price import PLAIN_SCORE, settings_of_costs
+from .learned import learned_connections
+from .price import settings_of_costs
 from .run_folder import RunFolder
-from .sources import open_source
+from .sources import Source, open_source
 
 PERCENT = ("accuracy", "top_k", "weighted_f1", "macro_f1")
 """The metrics that are shares."""
@@ -210,7 +214,7 @@ def _search(
     told += settings_of_costs(section)
     return SearchSection(
         searcher=section["searcher"],
-        metric=f"{metric} on the validation split" + (", less its price" if price else ""),
+        metric=f"{metric} on the validation split",
         trials=tuple(trials),
         settings=(("seed", str(section["seed"])), *told),
         charts=_charts(events, metric),
@@ -291,7 +295,20 @@ def _winner(folder: RunFolder, trained: Program, results: Mapping[str, Any]) -> 
         confusion=tuple([tuple(row) for row in results.get("confusion", ())]),
         classes=tuple(classes),
         percent=metric in PERCENT,
+        connections=_connections(folder, trained, source),
     )
+
+
+def _connections(folder: RunFolder, trained: Program, source: Source) -> dict[str, float]:
+    """What the winner learned of its edges, if it is a levelled graph whose weights are kept."""
+    if source.genotype is None or levels_of(trained.graph) is None:
+        return {}
+    try:
+        tensors = load_checkpoint(folder.checkpoint).tensors
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        return learned_connections(trained.graph, source.genotype, source.network, arrays)
+    except (FusegraphError, KeyError):
+        return {}
 
 
 def _costs(network: Graph) -> tuple[Cost, ...]:

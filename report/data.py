@@ -167,7 +167,10 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class WinnerSection:
-    """The network that was found. With `space` and `taken`, it is shown inside its space too."""
+    """The network that was found. With `space` and `taken`, it is shown inside its space too.
+
+    `connections` are the weights that edges of a levelled graph learned, by their names.
+    """
 
     network: Graph
     genotype: str = ""
@@ -180,6 +183,7 @@ class WinnerSection:
     classes: tuple[str, ...] = ()
     percent: bool = True
     notes: tuple[str, ...] = ()
+    connections: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ class Item:
     """A box to place: its length along the flow, its breadth across.
 
     `entries` are the places across (from its middle) of inputs that have a place of their own,
-    `leave` that of its outputs. `pull` says how much its lines want to be straight.
+    `leave` that of its outputs. `pull` says how much its lines want to be straight. `layer` is
+    where it has to be, which all boxes of a picture say, or none.
     """
 
     length: float
@@ -26,6 +27,7 @@ class Item:
     entries: tuple[float, ...] = ()
     leave: float = 0.0
     pull: float = 1.0
+    layer: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ def _topological(
 
 def layers_of(items: Sequence[Item], nets: Sequence[Net]) -> list[int]:
     """The layer of each box, every net going from lower to higher. Raises ValueError on a cycle."""
+    if all(item.layer >= 0 for item in items):
+        return _without_gaps([item.layer for item in items])
     n = len(items)
     below: list[list[int]] = [[] for _ in items]
     above: list[list[int]] = [[] for _ in items]

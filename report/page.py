@@ -28,6 +28,7 @@ from .data import (
 )
 from .highlight import highlighted
 from .learning import Learning, learning
+from .levelled import levels_of
 from .look import Look
 from .matrix import matrix_chart
 from .pareto import on_fronts, pareto_charts
@@ -284,9 +285,9 @@ def _progress(section: SearchSection, scored: Sequence[Trial], failed: Sequence[
                 colour=3,
             )
         )
-    look = Look(
-        "Score of each trial", "trial", section.metric, percent=section.percent, whole_x=True
-    )
+    priced = ", less its price" if any(t.plain is not None for t in scored) else ""
+    label = f"{section.metric}{priced}"
+    look = Look("Score of each trial", "trial", label, percent=section.percent, whole_x=True)
     return line_chart(series, look, marks)
 
 
@@ -350,16 +351,23 @@ def _winner(section: WinnerSection) -> _Winner:
     if section.confusion:
         look = Look("Confusion on the test split")
         charts.append(matrix_chart(section.confusion, section.classes, look))
-    in_space = None
+    shown, in_space = draw(section.network, direction="auto", title=False), None
     if section.space is not None and section.taken:
-        in_space = _picture(draw(section.space, taken=section.taken, direction="auto", title=False))
+        told = draw(
+            section.space, taken=section.taken, direction="auto", title=False,
+            weights=section.connections,
+        )  # fmt: skip
+        if levels_of(section.space) is not None:
+            shown = told  # its nodes, level by level; the network has a box for each of their ops
+        else:
+            in_space = _picture(told)
     total = (
         sum(c.parameters for c in section.costs),
         sum(c.macs for c in section.costs),
         sum(c.activation_bytes for c in section.costs),
     )
     return _Winner(
-        _picture(draw(section.network, direction="auto", title=False)),
+        _picture(shown),
         in_space,
         tuple([_picture(chart) for chart in charts]),
         tuple([(name, _score(value, section.percent)) for name, value in section.metrics]),

@@ -126,14 +126,14 @@ def _item(box: Box, size: Sized, inside: Placed | None, direction: Direction) ->
         leave = before + inside.leave - across / 2
     first, last = box.kind in ("input", "formal"), box.kind in ("output", "port")
     pull = _PULL.get(box.kind, _INPUT_PULL)
-    return Item(along, across, first, last, entries, leave, pull)
+    return Item(along, across, first, last, entries, leave, pull, box.row)
 
 
 def _grouped(links: Sequence[Link]) -> list[list[Link]]:
     """The links that share a line: from one value, of one look."""
-    groups: dict[tuple[int, int, bool, State], list[Link]] = {}
+    groups: dict[tuple[int, int, bool, State, bool], list[Link]] = {}
     for link in links:
-        same = (link.source, link.port, link.candidate, link.state)
+        same = (link.source, link.port, link.candidate, link.state, link.weight is None)
         groups.setdefault(same, []).append(link)
     return list(groups.values())
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from .labels import Run, text_of_runs
 
-Kind = Literal["input", "formal", "op", "cell", "choice", "bus", "output", "port"]
+Kind = Literal["input", "formal", "op", "cell", "choice", "bus", "output", "port", "level", "node"]
 State = Literal["plain", "taken", "faded"]
 """Beside a genotype: what it takes, what it leaves, and what it says nothing about."""
 
@@ -26,7 +26,8 @@ class Chip:
 class Box:
     """One thing in the picture. `parts` are the ops of a chain.
 
-    `asks` is a choice that ends the chain, and `after` are cheap ops behind it.
+    `asks` is a choice that ends the chain, and `after` are cheap ops behind it. `row` is where it
+    has to be along the flow, which all boxes of a scene say, or none.
     """
 
     kind: Kind
@@ -40,6 +41,7 @@ class Box:
     inner: Scene | None = None
     asks: Box | None = None
     after: tuple[tuple[Run, ...], ...] = ()
+    row: int = -1
 
     @property
     def text(self) -> str:
@@ -52,7 +54,8 @@ class Link:
     """A value that flows from box to box; `candidate` where a decision may not take it.
 
     `port` is which of its values the source gives (k of several), `operand` which input of an
-    opened composite takes it. `candidates` are the decision's labels of what it carries.
+    opened composite takes it. `candidates` are the decision's labels of what it carries. `weight`
+    is what was learned of it.
     """
 
     source: int
@@ -64,6 +67,7 @@ class Link:
     tooltip: str = ""
     state: State = "plain"
     candidates: tuple[str, ...] = ()
+    weight: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +88,17 @@ class Legend:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The picture of a graph, or of the inside of a composite."""
+    """The picture of a graph, or of the inside of a composite.
+
+    `rows` are words beside the rows of the boxes, `subtitle` the words below the title.
+    """
 
     boxes: tuple[Box, ...]
     links: tuple[Link, ...]
     legend: tuple[Legend, ...] = ()
     notes: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()
+    subtitle: str = ""
 
     @property
     def size(self) -> int:

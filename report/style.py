@@ -42,6 +42,7 @@ _STRUCTURE = """
 .fg .line{fill:none;stroke-width:1.4}
 .fg .open-line{fill:none;stroke-width:1.2;stroke-dasharray:4 3.5}
 .fg .chosen-line{fill:none;stroke-width:2.2}
+.fg .weighed-line{fill:none}
 .fg .r{stroke-width:1.2}.fg .dash{stroke-dasharray:4.5 3}
 .fg .halo{stroke-width:3px;paint-order:stroke;stroke-linejoin:round}
 .fg .faded{opacity:.32}
@@ -65,6 +66,7 @@ def _colours(colours: dict[str, str]) -> str:
         f".fg .line{{stroke:{c['line']}}}.fg .head{{fill:{c['line']}}}",
         f".fg .open-line{{stroke:{c['open-edge']}}}.fg .open-head{{fill:{c['open-edge']}}}",
         f".fg .chosen-line{{stroke:{c['chosen']}}}.fg .chosen-head{{fill:{c['chosen']}}}",
+        f".fg .weighed-line{{stroke:{c['ink']}}}.fg .weighed-head{{fill:{c['ink']}}}",
         f".fg .op{{fill:{c['box']};stroke:{c['edge']}}}",
         f".fg .asked{{stroke:{c['open-edge']}}}",
         f".fg .cell{{fill:{c['cell']};stroke:{c['soft']}}}",

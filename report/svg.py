@@ -26,8 +26,9 @@ from .boxes import (
     line_width,
 )
 from .labels import Run
-from .layout import Path
-from .placing import Direction, Placed, PlacedBox, PlacedNet, inset, place
+from .levelled import levelled_scene, levels_of
+from .lines import n, write_label, write_net, write_weighed
+from .placing import Direction, Placed, PlacedBox, inset, place
 from .regions import scene_of
 from .scene import Box, Legend, Scene, boxes_by_kind
 from .style import CHIP_SIZE, SERIES, SMALL_SIZE, TITLE_SIZE, opening
@@ -40,6 +41,8 @@ _FRAME = 24.0
 _PAGE = 1080.0
 _MOST_BOXES = 600
 _RADIUS = 7.0
+_GUTTER = 24.0
+_BAND = 7.0
 
 
 def draw(
@@ -50,6 +53,7 @@ def draw(
     direction: Flow = "right",
     title: bool = True,
     legend: bool = True,
+    weights: Mapping[str, float] | None = None,
 ) -> str:
     """The SVG of a graph.
 
@@ -57,8 +61,13 @@ def draw(
     the keys of decisions to settings: the candidates of this genotype stand out, and what it
     leaves fades. `direction` is where values flow; `auto` is down where the picture would
     otherwise be wider than a page and that helps.
+
+    A space with `levels` has a row a level, and under a genotype its nodes are the boxes; `weights`
+    are what was learned of edges, by names such as `v[1][2] <- v[0][1]`.
     """
-    scene = picture_of(graph, expand=expand, taken=taken)
+    scene = picture_of(graph, expand=expand, taken=taken, weights=weights)
+    if scene.rows:
+        return _svg(graph, scene, place(scene, "down"), "down", title, legend)
     if direction != "auto":
         return _svg(graph, scene, place(scene, direction), direction, title, legend)
     placed = place(scene, "right")
@@ -68,9 +77,15 @@ def draw(
 
 
 def picture_of(
-    graph: Graph, *, expand: Expand = False, taken: Mapping[str, Setting] | None = None
+    graph: Graph,
+    *,
+    expand: Expand = False,
+    taken: Mapping[str, Setting] | None = None,
+    weights: Mapping[str, float] | None = None,
 ) -> Scene:
     """What `draw` draws. Composites stay whole, with a note, where it would be too large."""
+    if levels_of(graph) is not None:
+        return levelled_scene(graph, taken or {}, weights)
     if callable(expand):
         opened = expand
     elif expand:
@@ -96,12 +111,6 @@ def _no(node: Node) -> bool:
 # ── writing ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def _n(value: float) -> str:
-    """A coordinate with at most one decimal."""
-    text = f"{value:.1f}"
-    return text[:-2] if text.endswith(".0") else text
-
-
 def _svg(
     graph: Graph, scene: Scene, placed: Placed, direction: Direction, title: bool, legend: bool
 ) -> str:
@@ -110,15 +119,16 @@ def _svg(
     heading = _subtitle(graph, scene)
     entries = scene.legend if legend else ()
     least = 320.0 if title or entries else 0.0
-    width = max(placed.width, least, width_of(heading, SMALL_SIZE) if title else 0.0)
+    gutter = max([width_of(words, SMALL_SIZE) for words in scene.rows], default=-_GUTTER) + _GUTTER
+    width = max(placed.width + gutter, least, width_of(heading, SMALL_SIZE) if title else 0.0)
     out: list[str] = []
     if title:
         shown = fit(name, TITLE_SIZE, width, bold=True)
-        out.append(f'<text class="t" x="{_n(_FRAME)}" y="{_n(_FRAME + 12)}">{escape(shown)}</text>')
-        out.append(
-            f'<text class="s" x="{_n(_FRAME)}" y="{_n(_FRAME + 29)}">{escape(heading)}</text>'
-        )
-    out.append(f'<g transform="translate({_n(_FRAME + (width - placed.width) / 2)} {_n(top)})">')
+        out.append(f'<text class="t" x="{n(_FRAME)}" y="{n(_FRAME + 12)}">{escape(shown)}</text>')
+        out.append(f'<text class="s" x="{n(_FRAME)}" y="{n(_FRAME + 29)}">{escape(heading)}</text>')
+    _write_rows(scene, placed, width, top, out)
+    left = _FRAME + gutter + (width - gutter - placed.width) / 2
+    out.append(f'<g transform="translate({n(left)} {n(top)})">')
     _write(placed, direction, out)
     out.append("</g>")
     bottom = _write_legend(entries, scene.notes, width, top + placed.height + 22.0, out)
@@ -126,7 +136,27 @@ def _svg(
     return head + "".join(out) + "</svg>\n"
 
 
+def _write_rows(scene: Scene, placed: Placed, width: float, top: float, out: list[str]) -> None:
+    """A band behind each row that has words, and the words at its left."""
+    for row, words in enumerate(scene.rows):
+        boxes = [box for box in placed.boxes if box.box.row == row]
+        if not words or not boxes:
+            continue
+        upper = top + min(box.y for box in boxes)
+        lower = top + max(box.y + box.sized.height for box in boxes)
+        out.append(
+            f'<rect class="slot" x="{n(_FRAME)}" y="{n(upper - _BAND)}" width="{n(width)}" '
+            f'height="{n(lower - upper + 2 * _BAND)}" rx="{n(_RADIUS)}"/>'
+        )
+        out.append(
+            f'<text class="s" x="{n(_FRAME + 8)}" y="{n((upper + lower) / 2 + 3.5)}">'
+            f"{escape(words)}</text>"
+        )
+
+
 def _subtitle(graph: Graph, scene: Scene) -> str:
+    if scene.subtitle:
+        return scene.subtitle
     counts = boxes_by_kind(scene)
     parts = ["network" if graph.settled else "space"]
     inputs, cells, decisions = len(graph.inputs), counts.get("cell", 0), len(graph.decisions)
@@ -146,12 +176,14 @@ def _write(placed: Placed, direction: Direction, out: list[str]) -> None:
     ranks = {"faded": 0, "plain": 2, "taken": 3}
     nets = sorted(placed.nets, key=lambda net: ranks[net.links[0].state] - net.links[0].candidate)
     for net in nets:
-        _write_net(net, direction, out)
+        if net.links[0].weight is None:
+            write_net(net, direction, out)
+    write_weighed([net for net in nets if net.links[0].weight is not None], direction, out)
     for box in placed.boxes:
         if box.inside is None and box.box.kind != "port":
             _write_box(box, out)
     for net in nets:
-        _write_label(net, direction, out)
+        write_label(net, direction, out)
 
 
 def _group(box: Box, inner: str) -> str:
@@ -162,8 +194,8 @@ def _group(box: Box, inner: str) -> str:
 
 def _rect(x: float, y: float, width: float, height: float, radius: float, css: str) -> str:
     return (
-        f'<rect class="r {css}" x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" '
-        f'height="{_n(height)}" rx="{_n(radius)}"/>'
+        f'<rect class="r {css}" x="{n(x)}" y="{n(y)}" width="{n(width)}" '
+        f'height="{n(height)}" rx="{n(radius)}"/>'
     )
 
 
@@ -174,7 +206,7 @@ def _text(runs: Sequence[Run], x: float, y: float, css: str = "m") -> str:
     spans = "".join(
         f'<tspan class="{_SPANS[run.style]}">{escape(run.text)}</tspan>' for run in runs
     )
-    return f'<text class="{css}" x="{_n(x)}" y="{_n(y)}" xml:space="preserve">{spans}</text>'
+    return f'<text class="{css}" x="{n(x)}" y="{n(y)}" xml:space="preserve">{spans}</text>'
 
 
 def _css_of(box: Box) -> str:
@@ -184,6 +216,10 @@ def _css_of(box: Box) -> str:
         return "choice dash" if box.state != "taken" else "choice"
     if box.kind == "cell" and box.open:
         return "cell dash"
+    if box.kind == "node":
+        return f"in-{SERIES[box.hue % len(SERIES)]}" if box.hue >= 0 else "op"
+    if box.kind == "level":
+        return "op asked dash"
     if box.kind == "op" and box.open:
         return "op asked dash"
     return box.kind
@@ -219,7 +255,7 @@ def _write_box(placed: PlacedBox, out: list[str]) -> None:
         if size.caption:
             at = baseline - 1.5
             parts.append(
-                f'<text class="s m" x="{_n(middle)}" y="{_n(at)}">{escape(size.caption)}</text>'
+                f'<text class="s m" x="{n(middle)}" y="{n(at)}">{escape(size.caption)}</text>'
             )
     out.append(_group(box, "".join(parts)))
     if box.asks is not None and size.asks is not None:
@@ -241,8 +277,8 @@ def _below(size: Sized) -> float:
 def _bar(placed: PlacedBox) -> str:
     size = placed.sized
     return (
-        f'<rect class="bus" x="{_n(placed.x)}" y="{_n(placed.y)}" width="{_n(size.width)}" '
-        f'height="{_n(size.height)}" rx="3"/>'
+        f'<rect class="bus" x="{n(placed.x)}" y="{n(placed.y)}" width="{n(size.width)}" '
+        f'height="{n(size.height)}" rx="3"/>'
     )
 
 
@@ -252,7 +288,7 @@ def _chips(placed: PlacedBox) -> str:
     parts = [_text(head, x + PAD_X, y + 20.0, "n")]
     after = x + size.width - PAD_X
     parts.append(
-        f'<text class="s e" x="{_n(after)}" y="{_n(y + 19.5)}">{escape(size.caption)}</text>'
+        f'<text class="s e" x="{n(after)}" y="{n(y + 19.5)}">{escape(size.caption)}</text>'
     )
     for chip in size.chips:
         state = chip.chip.state
@@ -262,8 +298,8 @@ def _chips(placed: PlacedBox) -> str:
         parts.append(
             f"<g{faded}><title>{escape(chip.chip.tooltip)}</title>"
             + _rect(x + chip.x, y + chip.y, chip.width, CHIP_HEIGHT, CHIP_HEIGHT / 2, css)
-            + f'<text class="{ink}" x="{_n(x + chip.x + chip.width / 2)}" '
-            f'y="{_n(y + chip.y + 13.3)}">{escape(chip.text)}</text></g>'
+            + f'<text class="{ink}" x="{n(x + chip.x + chip.width / 2)}" '
+            f'y="{n(y + chip.y + 13.3)}">{escape(chip.text)}</text></g>'
         )
     return "".join(parts)
 
@@ -275,71 +311,13 @@ def _write_opened(placed: PlacedBox, direction: Direction, out: list[str]) -> No
     head = _rect(x, y, size.width, size.height, _RADIUS + 3, _css_of(box))
     head += _text(size.lines[0], x + PAD_X, y + 19.0, "")
     after = x + PAD_X + line_width(size.lines[0]) + 10.0
-    head += f'<text class="s" x="{_n(after)}" y="{_n(y + 19)}">{escape(size.caption)}</text>'
+    head += f'<text class="s" x="{n(after)}" y="{n(y + 19)}">{escape(size.caption)}</text>'
     out.append(_group(box, head))
     shift = 0.0 if direction == "right" else inset(size, inside)
     faded = ' class="faded"' if box.state == "faded" else ""
-    out.append(f'<g{faded} transform="translate({_n(x + shift)} {_n(y + HEADER)})">')
+    out.append(f'<g{faded} transform="translate({n(x + shift)} {n(y + HEADER)})">')
     _write(inside, direction, out)
     out.append("</g>")
-
-
-# ── lines ────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _kind_of(net: PlacedNet) -> str:
-    link = net.links[0]
-    if link.state == "taken":
-        return "chosen-"
-    return "open-" if link.candidate else ""
-
-
-def _write_net(net: PlacedNet, direction: Direction, out: list[str]) -> None:
-    kind = _kind_of(net)
-    line = "".join(_curve(path, direction) for path in net.paths)
-    heads = "".join(_head(path, direction) for path in net.paths if path.arrow >= 0)
-    tips = dict.fromkeys(link.tooltip for link in net.links if link.tooltip)
-    tip = f"<title>{escape(next(iter(tips)))}</title>" if tips else ""
-    faded = ' class="faded"' if net.links[0].state == "faded" else ""
-    arrow = f'<path class="{kind}head" d="{heads}"/>' if heads else ""
-    out.append(f'<g{faded}>{tip}<path class="{kind}line" d="{line}"/>{arrow}</g>')
-
-
-def _curve(path: Path, direction: Direction) -> str:
-    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = path.start, path.left, path.right, path.end
-    text = f"M{_n(x0)} {_n(y0)}"
-    if (x1, y1) != (x0, y0):
-        text += f"L{_n(x1)} {_n(y1)}"
-    if direction == "right":
-        if abs(y2 - y1) < 0.05:
-            text += f"L{_n(x2)} {_n(y2)}"
-        else:
-            bend = (x1 + x2) / 2
-            text += f"C{_n(bend)} {_n(y1)} {_n(bend)} {_n(y2)} {_n(x2)} {_n(y2)}"
-    elif abs(x2 - x1) < 0.05:
-        text += f"L{_n(x2)} {_n(y2)}"
-    else:
-        bend = (y1 + y2) / 2
-        text += f"C{_n(x1)} {_n(bend)} {_n(x2)} {_n(bend)} {_n(x2)} {_n(y2)}"
-    if (x3, y3) != (x2, y2):
-        text += f"L{_n(x3)} {_n(y3)}"
-    return text
-
-
-def _head(path: Path, direction: Direction) -> str:
-    x, y = path.end
-    if direction == "right":
-        return f"M{_n(x)} {_n(y)}l-6.5 -3.2v6.4z"
-    return f"M{_n(x)} {_n(y)}l-3.2 -6.5h6.4z"
-
-
-def _write_label(net: PlacedNet, direction: Direction, out: list[str]) -> None:
-    if not net.label or not net.paths:
-        return
-    x, y = net.paths[0].left
-    x, y = (x + 6.0, y - 4.0) if direction == "right" else (x + 5.0, y + 12.0)
-    faded = " faded" if net.links[0].state == "faded" else ""
-    out.append(f'<text class="s o halo{faded}" x="{_n(x)}" y="{_n(y)}">{escape(net.label)}</text>')
 
 
 # ── legend ───────────────────────────────────────────────────────────────────────────────────────
@@ -351,7 +329,7 @@ def _write_legend(
     """The open decisions below the picture, and notes. Returns where it ends."""
     bottom = top - 22.0
     if entries:
-        out.append(f'<path class="grid" d="M{_n(_FRAME)} {_n(top - 6)}h{_n(width)}"/>')
+        out.append(f'<path class="grid" d="M{n(_FRAME)} {n(top - 6)}h{n(width)}"/>')
         named = [(entry, fit(f"?{entry.name}", CHIP_SIZE, 130.0)) for entry in entries]
         column = max(width_of(name, CHIP_SIZE, bold=True) for _, name in named) + 22.0
         y = top + 4.0
@@ -359,12 +337,12 @@ def _write_legend(
             out.append(_rect(_FRAME, y, column, CHIP_HEIGHT, CHIP_HEIGHT / 2, "choice dash"))
             middle = _FRAME + column / 2
             out.append(
-                f'<text class="k m n o" x="{_n(middle)}" y="{_n(y + 13.3)}">{escape(name)}</text>'
+                f'<text class="k m n o" x="{n(middle)}" y="{n(y + 13.3)}">{escape(name)}</text>'
             )
             told = entry.text
             room = width - column - 10.0
             out.append(
-                f'<text class="s" x="{_n(_FRAME + column + 10)}" y="{_n(y + 13.3)}">'
+                f'<text class="s" x="{n(_FRAME + column + 10)}" y="{n(y + 13.3)}">'
                 f"{escape(fit(told, SMALL_SIZE, room))}<title>{escape(told)}</title></text>"
             )
             y += CHIP_HEIGHT + 6.0
@@ -372,5 +350,5 @@ def _write_legend(
     for note in notes:
         bottom += 18.0
         told = escape(fit(note, SMALL_SIZE, width))
-        out.append(f'<text class="s" x="{_n(_FRAME)}" y="{_n(bottom)}">{told}</text>')
+        out.append(f'<text class="s" x="{n(_FRAME)}" y="{n(bottom)}">{told}</text>')
     return bottom
