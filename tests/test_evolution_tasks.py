@@ -14,7 +14,7 @@ from fusegraph.compiler.connections import connections
 from fusegraph.compiler.explore import sample
 from fusegraph.compiler.pipeline import network
 from fusegraph.ir.diagnostics import FusegraphError
-from fusegraph.ir.dsl import load
+from fusegraph.ir.dsl import load, load_genotype
 from fusegraph.ir.graph import Graph
 from fusegraph.ir.levels import Levels
 from fusegraph.pipeline.evaluate import evaluator_of
@@ -322,3 +322,22 @@ def test_finished_candidates_train_without_their_weak_edges(graphs: Searched) ->
     ]
     assert len(after.edges) < len(before.edges)
     assert evaluator.evaluate(Proposal(0, 0, genotype, 0), InheritedWeights()).score > 0
+
+
+def test_a_search_of_graphs_ends_with_a_pruned_trained_and_exported_network(
+    streams: Task, tmp_path: Path
+) -> None:
+    narrow = streams.file.parent / "narrow.toml"
+    narrow.write_text(streams.file.read_text().replace("[search]\n", "[search]\nset = { W = 8 }\n"))
+    run = searched(load_task(narrow), tmp_path / "run", prune=0.99)
+    wide, found = load_genotype(run.folder.genotypes / "best.fuse")
+    levels = levels_in(wide.graph)
+    trained = levels.graph_of(found.settings["v"])
+    assert sum(node.width for node in trained.nodes) == 3 * 16
+    before = [len(levels.graph_of(f.genotype.settings["v"]).edges) for f in run.outcome.best[:2]]
+    after = {f.trial: len(levels.graph_of(f.genotype.settings["v"]).edges) for f in run.finals}
+    assert all(after[rank] <= edges for rank, edges in enumerate(before))
+    assert sum(after.values()) < sum(before)
+    assert len(trained.edges) == after[run.finals[0].trial]
+    assert (run.folder.path / "report.html").is_file()
+    assert (run.folder.path / "model.onnx").is_file()
