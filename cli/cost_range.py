@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MOST = 1_000
 """Genotypes that are all looked at."""
-DRAWN = 200
+DRAWN = 50
 """Of more genotypes, that many are drawn."""
 MOST_TIMED = 20
 """Genotypes where each is run."""
