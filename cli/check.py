@@ -9,7 +9,7 @@ import typer
 
 from .guard import exit_code, show_errors
 from .options import AsJson, Settings, pairs
-from .output import plural, print_json, say
+from .output import plural, print_json, rounded, say
 
 
 def check(
@@ -31,7 +31,7 @@ def check(
 
     \b
     With --json: `files`, each with `file`, `kind` (space, network, genotype or task), `name`,
-    and `nodes`, `decisions`, `genotypes`, `exact`, `digest`; or `errors`.
+    and `nodes`, `decisions`, `genotypes`, `exact`, `least`, `digest`; or `errors`.
     """
     from ..ir.diagnostics import Diagnostic, FusegraphError
 
@@ -75,11 +75,11 @@ def _checked(file: Path, overrides: dict[str, str]) -> dict[str, Any]:
 
     try:
         counted = count(graph)
-        genotypes, exact = counted.genotypes, not counted.bound
+        genotypes, exact, least = counted.genotypes, not counted.bound, counted.least
     except FusegraphError as error:
         if [d.code for d in error.diagnostics] != ["E504"]:
             raise
-        genotypes, exact = None, False
+        genotypes, exact, least = None, False, 0
     if genotypes == 0 and exact:
         raise FusegraphError(
             Diagnostic(
@@ -98,6 +98,7 @@ def _checked(file: Path, overrides: dict[str, str]) -> dict[str, Any]:
         "decisions": len(graph.decisions),
         "genotypes": genotypes,
         "exact": exact,
+        "least": least if not exact else genotypes,
         "digest": graph.digest,
     }
 
@@ -109,7 +110,10 @@ def _line(found: dict[str, Any]) -> str:
         if found["genotypes"] is None:
             held.append("too entangled to count the genotypes")
         else:
-            most = "" if found["exact"] else "at most "
-            held.append(most + plural(found["genotypes"], "genotype"))
+            most = rounded(found["genotypes"])
+            if not found["exact"]:
+                least = found["least"]
+                most = f"between {rounded(least)} and {most}" if least else f"at most {most}"
+            held.append(f"{most} genotype{'' if found['genotypes'] == 1 else 's'}")
     kind = "task over space" if found["kind"] == "task" else found["kind"]
     return f"ok {found['file']}: {kind} {found['name']}, {', '.join(held)}"

@@ -45,6 +45,18 @@ def grouped(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) and on_terminal() else str(value)
 
 
+_MOST_DIGITS = 30
+
+
+def rounded(value: int) -> str:
+    """`about 2.84e53` for a number with more digits than anybody reads, else all of them."""
+    _allow_long_numbers()
+    digits = str(value)
+    if len(digits) <= _MOST_DIGITS:
+        return f"{value:,}"
+    return f"about {digits[0]}.{digits[1:3]}e{len(digits) - 1}"
+
+
 def plain(value: Static) -> int | float | str:
     """A static number for JSON: a number where no symbol is left, else its expression."""
     from ..ir.dims import Expr, text_of

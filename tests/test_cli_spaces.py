@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def test_count_as_json_has_the_promised_keys() -> None:
     found = call("count", SPACE, "--json").json
     assert found["genotypes"] == 5_308_416
     assert found["exact"] is True
-    assert set(found) == {"genotypes", "exact", "name", "digest", "decisions"}
+    assert set(found) == {"genotypes", "exact", "least", "name", "digest", "decisions"}
     assert {
         k: v
         for decision in found["decisions"]
@@ -78,6 +79,49 @@ def test_count_of_a_number_too_long_for_python_to_print_is_printed(tmp_path: Pat
         "  output logits = h[9000]\n}\n"
     )
     assert len(good("count", file).strip()) == 5419  # 4^9000
+
+
+LEVELS = """fuse 1
+space levelled {{
+  dim N
+  input x: f32[N, 4]
+  levels v {{
+    level 0 width {width} least 1 {{ linear(x, out=width) }}
+    level 1 width {width} least 1 {{
+      ?act of {{relu, tanh}}(linear(concat(?from some of v[0][*]), out=width))
+    }}
+    level 2 width {width} least 1 {{ linear(concat(?from some of v[<2]), out=width) }}
+  }}
+  output logits = linear(concat(v[2][*]), out=3)
+}}
+"""
+
+
+def test_count_of_levels_lists_them_with_the_decisions_of_their_nodes(tmp_path: Path) -> None:
+    file = tmp_path / "levels.fuse"
+    file.write_text(LEVELS.format(width=2))
+    lines = good("count", file, "--decisions").splitlines()
+    rows = [re.split(r"  +", line) for line in lines[2:]]
+    assert rows == [
+        ["v", "levels", f"{int(lines[0]):,}", "3 levels"],
+        ["v[0]", "level", "width 2 in shares of 2, 1"],
+        ["v[1]", "level", "width 2 in shares of 2, 1"],
+        ["v[1][…].from", "some of", "v[0][*]"],
+        ["v[1][…].act", "one of", "2", "relu, tanh"],
+        ["v[2]", "level", "width 2 in shares of 2, 1"],
+        ["v[2][…].from", "some of", "v[0][*], v[1][*]"],
+    ]
+
+
+def test_levels_that_are_too_many_are_counted_between_two_bounds(tmp_path: Path) -> None:
+    file = tmp_path / "levels.fuse"
+    file.write_text(LEVELS.format(width=16))
+    found = call("count", file, "--json").json
+    assert not found["exact"]
+    assert 1 < found["least"] < found["genotypes"]
+    told = call("count", file).err
+    assert re.fullmatch(r"between about \d\.\d\de\d+ and about \d\.\d\de\d+: .*\n", told)
+    assert re.search(r"between about \S+ and about \S+ genotypes\n", good("check", file))
 
 
 # ── cost ─────────────────────────────────────────────────────────────────────────────────────────
@@ -138,7 +182,7 @@ def test_cost_of_a_space_is_that_of_its_genotypes(tmp_path: Path) -> None:
     assert [found[name]["macs"] for name in ("least", "mean", "greatest")] == [16, 32, 48]
     assert "of all 2 genotypes of s" in good("cost", file)
     drawn = call("cost", SPACE, "--set", "W=2", "--json").json
-    assert (drawn["genotypes"], drawn["all"]) == (200, False)
+    assert (drawn["genotypes"], drawn["all"]) == (50, False)
     assert drawn["least"]["parameters"] < drawn["mean"]["parameters"]
 
 
