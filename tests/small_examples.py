@@ -52,6 +52,14 @@ CONSTANTS: Mapping[str, Mapping[str, str]] = {
     "elastic/autoformer_t.fuse": {
         "side": "48", "embed": "12", "heads": "(1, 2)", "ratios": "(3.5, 2)", "classes": "5",
     },
+    **{
+        f"elastic/{name}.fuse": {
+            "side": "48", "embeds": "(8, 12)", "heads": "(1, 2)", "fewest": "1", "most": "3",
+            "classes": "5",
+        }
+        for name in ("tiny", "small", "base")
+    },
+    "elastic/tiny_published.fuse": {"side": "48", "classes": "5"},
 }  # fmt: skip
 
 
