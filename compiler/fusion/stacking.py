@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, Literal
 
 from ...ir.node import Node, build
@@ -53,9 +54,19 @@ def stacked(site: Site) -> Stacked | None:
     return None if rule is None else rule(site)
 
 
+MOST_PLACES = 128
+"""Places of a map, over all its axes but the first two, up to which it is stacked with others."""
+
+
 def stackable(node: Node) -> bool:
-    """Whether there is a rule for nodes like this one."""
-    return node.op.name in RULES
+    """Whether there is a rule for nodes like this one, and stacking them pays.
+
+    Maps of many places are not stacked: a convolution of each network by itself is as fast as one
+    in groups, and the copies that bring its inputs together are not free.
+    """
+    sizes = node.type.shape[2:] if node.type.rank > 3 else ()
+    places = prod([size if isinstance(size, int) else MOST_PLACES + 1 for size in sizes])
+    return node.op.name in RULES and places <= MOST_PLACES
 
 
 def _op(name: str, inputs: Sequence[Node], attrs: Mapping[str, Any], key: str = "") -> Node:
