@@ -42,9 +42,6 @@ from .summary import write_run_report
 from .tasks import Prepared, prepare
 from .train import finish_network, refit_network, whole
 
-FINALS = 5
-"""MFAS trains the best five to completion (section 3.2, "Final architecture")."""
-
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
@@ -87,16 +84,19 @@ def search_task(
     resume: bool = False,
     allow_hooks: bool = False,
     store_url: str | None = None,
-    finals: int = FINALS,
+    finals: int | None = None,
     on_event: OnRunEvent = ignore,
 ) -> SearchResult:
     """Search a task's space, train the best to completion, measure, export; all in `out`.
+
+    `finals` are so many, where it is not to be as the task says.
 
     Raises FusegraphError: what is wrong with the task, E630 and E635 for a folder of another run,
     E636 where not one candidate could be trained. KeyboardInterrupt is passed on when all that was
     done is on record; `resume` then goes on.
     """
     prepared = prepare(task, allow_hooks=allow_hooks)
+    finals = task.settings.train.finals if finals is None else finals
     searcher = searcher_of(task, prepared.searched, prepared.trained)
     # A database is opened first: what is wrong with it must not leave half a run behind.
     database = None if store_url is None else _database(Path(out), store_url, searcher)

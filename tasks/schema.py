@@ -76,6 +76,14 @@ class CandidateSettings(TrainSettings):
 class FinalSettings(TrainSettings):
     """How the found network is trained."""
 
+    finals: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="so many of the best candidates are trained to completion, and the best of "
+            "these on the validation split is what was found; five as in MFAS, section 3.2",
+        ),
+    ] = 5
     refit: Annotated[
         bool,
         Field(
