@@ -45,16 +45,12 @@ def grouped(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) and on_terminal() else str(value)
 
 
-_MOST_DIGITS = 30
-
-
 def rounded(value: int) -> str:
     """`about 2.84e53` for a number with more digits than anybody reads, else all of them."""
+    from ..report.text import rounded
+
     _allow_long_numbers()
-    digits = str(value)
-    if len(digits) <= _MOST_DIGITS:
-        return f"{value:,}"
-    return f"about {digits[0]}.{digits[1:3]}e{len(digits) - 1}"
+    return rounded(value)
 
 
 def plain(value: Static) -> int | float | str:

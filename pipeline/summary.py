@@ -36,6 +36,7 @@ from ..report.data import (
 )
 from ..report.levelled import levels_of
 from ..report.page import write_report
+from ..report.text import rounded
 from ..searchers.protocol import PLAIN_SCORE
 from ..searchers.registry import trial_of
 from ..searchers.store import TrialStore
@@ -121,7 +122,7 @@ def _subtitle(identity: Mapping[str, Any], results: Mapping[str, Any]) -> str:
 def _facts(counted: int | None, results: Mapping[str, Any]) -> Pairs:
     facts: list[tuple[str, str]] = []
     if counted is not None and counted > 1:
-        facts.append(("genotypes", f"{counted:,}"))
+        facts.append(("genotypes", rounded(counted)))
     if "trials" in results:
         facts.append(("networks tried", f"{results['trials']:,}"))
     if results:

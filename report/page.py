@@ -33,7 +33,7 @@ from .look import Look
 from .matrix import matrix_chart
 from .pareto import on_fronts, pareto_charts
 from .svg import draw
-from .text import clean, printable
+from .text import clean, printable, rounded
 
 NAME = "report.html"
 _LEARNING = "learning.html"
@@ -111,7 +111,7 @@ def _environment() -> Environment:
 
 def whole(value: int | None) -> str:
     """A whole number with commas, a dash where it is not known."""
-    return "–" if value is None else f"{value:,}"
+    return "–" if value is None else rounded(value)
 
 
 def number(value: float | None) -> str:

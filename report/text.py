@@ -26,6 +26,17 @@ _UNFIT = re.compile(
 )
 
 
+_MOST_DIGITS = 30
+
+
+def rounded(value: int) -> str:
+    """`about 2.84e53` for a number with more digits than anybody reads, else all of them."""
+    digits = str(value)
+    if len(digits) <= _MOST_DIGITS:
+        return f"{value:,}"
+    return f"about {digits[0]}.{digits[1:3]}e{len(digits) - 1}"
+
+
 def printable(text: str) -> str:
     """`text` with what XML cannot hold shown as a replacement mark."""
     return _UNFIT.sub("\ufffd", text)

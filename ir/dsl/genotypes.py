@@ -14,7 +14,7 @@ from ..support.names import nearest
 from . import syntax as s
 from .choosing import chosen
 from .context import MOST_ERRORS
-from .level_genotypes import LevelsReader, format_levels, owner_of
+from .level_genotypes import LEVELS_KEY, LevelsReader, format_levels, owner_of
 from .load import Program, load, read_source
 from .parse import parse
 
@@ -117,7 +117,9 @@ def _read(tree: s.GenotypeTree, program: Program) -> Genotype:
         levels = owner_of(key, space.decisions)
         if levels is not None:
             readers[levels.key].add(key, entry)
-        elif decision is None or isinstance(decision, Levels):
+        elif (whole := LEVELS_KEY.match(key)) and whole[0] in readers:
+            readers[whole[0]].no_node(key, entry)
+        elif decision is None:
             errors.append(_unknown_decision(key, entry, program, written))
         elif key in settings:
             errors.append(

@@ -21,6 +21,8 @@ WIDTH = "width"
 """What a genotype calls a node's share."""
 
 _NODE = re.compile(r"(.+)\[(\d+)\]\[(\d+)\]\.([^.].*)")
+LEVELS_KEY = re.compile(r"[^.\[]+")
+"""The beginning of a key, as of `v[1][2].rate`."""
 _Place = tuple[int, int]
 
 
@@ -70,15 +72,28 @@ class LevelsReader:
             )  # fmt: skip
         node.entries.setdefault(name, entry)
 
+    def no_node(self, key: str, entry: s.Entry) -> None:
+        """An entry that stands for the levels, or for one of them, and for no node."""
+        self._error(
+            "E402", f"`{key}` is no decision of a node", entry.path.span, "not open there",
+            f"settle the nodes one by one, {self._example}",
+        )  # fmt: skip
+
+    @property
+    def _example(self) -> str:
+        level = self._levels.levels[0]
+        key = self._levels.key
+        return f"such as `{key}[{level.number}][1] {{ {WIDTH} = {level.width}, … }}`"
+
     def setting(self) -> Setting | None:
         """The setting, or None where there are errors."""
         levels = self._levels
+        if self.errors:
+            return None
         if not self._nodes:
             self._error(
                 "E405", f"`{levels.key}` is not settled", self._tree.space.span,
-                "in this genotype",
-                f"add its nodes, such as `{levels.key}[{levels.levels[0].number}][1] "
-                f"{{ width = {levels.levels[0].width}, … }}`",
+                "in this genotype", f"add its nodes, {self._example}",
             )  # fmt: skip
             return None
         places = sorted(self._nodes)
