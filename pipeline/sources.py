@@ -59,7 +59,8 @@ class Source:
         more = len(graph.decisions) - 3
         raise problem(
             "E411",
-            f"`{graph.name}` has {len(graph.decisions)} open decisions, and a network is needed",
+            f"`{graph.name}` has {len(graph.decisions)} open decision"
+            f"{'' if len(graph.decisions) == 1 else 's'}, and a network is needed",
             self.file,
             notes=(f"open are {shown}" + (f" and {more} more" if more > 0 else ""),),
             help="give a genotype of it, such as `fusegraph sample` writes, or `--sample SEED`",
