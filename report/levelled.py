@@ -135,8 +135,8 @@ def _weights_note(weights: Sequence[float]) -> tuple[str, ...]:
     if not weights:
         return ()
     return (
-        "lines are the darker, the larger the learned weight of the edge: from "
-        f"{min(weights):.2f} to {max(weights):.2f}; an only input has none",
+        f"the darker an edge, the larger its learned weight: {min(weights):.2f} to "
+        f"{max(weights):.2f}",
     )
 
 
