@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from fractions import Fraction
 
 from ..decisions import Decision, KOf, Setting, SomeOf, UnknownLabel
 from ..diagnostics import Diagnostic, Edit, Label, Span
 from ..support.names import nearest
 from . import syntax as s
+
+_NUMBER = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?")
 
 MOST_SHOWN = 12
 """Candidates that a message lists."""
@@ -26,7 +30,7 @@ def chosen(
     `key` is what the file calls the decision, `where` the place in the space that opens it.
     """
     trees = items_of(entry)
-    labels = [s.label_of(tree) for tree in trees]
+    labels = [_as_offered(s.label_of(tree), decision) for tree in trees]
     offered = ", ".join(decision.labels[:MOST_SHOWN])
     causes = (Label(where, f"offers {offered}"),) if where else ()
     try:
@@ -60,6 +64,15 @@ def chosen(
         )
     )
     return None
+
+
+def _as_offered(label: str, decision: Decision) -> str:
+    """The label of a number that is written otherwise: `3.0` where 3 is offered."""
+    if label not in decision.labels and _NUMBER.fullmatch(label):
+        for offered in decision.labels:
+            if _NUMBER.fullmatch(offered) and Fraction(offered) == Fraction(label):
+                return offered
+    return label
 
 
 def _wants(decision: Decision) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,8 @@ from .kinds import is_static, kind_of, needs_index, whole_of
 from .levels import taken_inputs
 from .misfits import kinds_problem, misfit_problem
 from .values import Family, Many, OpChoice, OpRef, Scope
+
+_ITEMS = frozenset(("use", "space", "cell", "genotype"))
 
 MOST_CANDIDATES = 4096
 """As many as joint settings are tried where open sizes meet."""
@@ -168,6 +171,15 @@ def _kind(value: Any) -> str:
 def _register(
     world: Elaboration, decision: Decision, tree: s.Decide, candidates: tuple[Candidate, ...]
 ) -> Decision:
+    first = next((n for n in re.findall(r"[A-Za-z_]\w*", decision.key) if n in _ITEMS), None)
+    if first is not None:
+        raise problem(
+            "E211",
+            f"a genotype cannot name `{decision.key}`",
+            _name_span(tree),
+            f"`{first}` begins an item of a file",
+            help=f"call what is called `{first}` otherwise",
+        )
     known = world.decisions.get(decision.key)
     if known is not None and (known != decision or not world.shared):
         raise problem(

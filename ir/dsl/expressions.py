@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 from ..diagnostics import Label
@@ -225,10 +226,18 @@ def _member(family: Family, index: int, tree: s.Tree) -> Any:
     return value
 
 
+def _item_label(item: Any) -> str:
+    """What a genotype calls an item of a tuple: a number as a file would write it."""
+    if not isinstance(item, Fraction):
+        return str(item)
+    decimal = repr(float(item))
+    return decimal if Fraction(decimal) == item else f"{item.numerator} / {item.denominator}"
+
+
 def _item(world: Elaboration, tree: s.Index, items: tuple[Any, ...], scope: Scope) -> Any:
     selector = tree.selector
     if isinstance(selector, s.All):
-        return Many(tuple([(str(item), item) for item in items]))
+        return Many(tuple([(_item_label(item), item) for item in items]))
     if isinstance(selector, (s.Below, s.Interval)):
         raise problem("E206", "a tuple takes one index or `*`", tree, help="write one index")
     index = whole_of(evaluate(world, selector, scope, Place("", False)), selector)

@@ -376,6 +376,7 @@ def _unbundled(program: str, shape: LevelGraph) -> tuple[Elaboration, s.SpaceTre
     return _elaborated(tree, MAIN, library, {}, shape)
 
 
+@lru_cache(maxsize=16)
 def _bundled_tree(program: str) -> tuple[s.File, Library]:
     library = Library(None, unbundled(program))
     return parse(library.bundled[MAIN], MAIN), library
