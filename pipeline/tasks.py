@@ -168,5 +168,5 @@ def _check_classes(prepared: Prepared) -> None:
         )
 
 
-def _texts(values: Mapping[str, int | float]) -> dict[str, str]:
-    return {name: repr(value) for name, value in values.items()}
+def _texts(values: Mapping[str, int | float | str]) -> dict[str, str]:
+    return {name: v if isinstance(v, str) else repr(v) for name, v in values.items()}

@@ -26,8 +26,11 @@ class TaskSection(_Section):
     ]
     space: Annotated[str, Field(min_length=1, description="the space's `.fuse` file")]
     set: Annotated[
-        dict[str, int | float],
-        Field(description="the space's parameters, as `--set` has them: `{C = 256}`"),
+        dict[str, int | float | str],
+        Field(
+            description="the space's parameters, as `--set` has them: `{C = 256}`; a tuple as a "
+            'text: `{modules = "(3, 4, 6, 3)"}`'
+        ),
     ] = Field(default_factory=dict)
     genotype: Annotated[
         str | None,
@@ -151,7 +154,7 @@ class SearchSection(_Section):
         ),
     ] = Field(default_factory=dict)
     set: Annotated[
-        dict[str, int | float],
+        dict[str, int | float | str],
         Field(description="the space's parameters while searching, over `task.set`: `{W = 16}`"),
     ] = Field(default_factory=dict)
     side_by_side: Annotated[

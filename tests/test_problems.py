@@ -103,13 +103,13 @@ def test_a_task_s_parameter_is_told_by_its_name() -> None:
     data = {
         "task": {"name": "a", "space": "a.fuse"},
         "data": {"features": "f"},
-        "search": {"set": {"C": "many"}, "budget": 0},
+        "search": {"set": {"C": [4]}, "budget": 0},
     }
     with pytest.raises(ValidationError) as raised:
         TaskSettings.model_validate(data)
     told = {p.path: p.message for p in problems_of(raised.value, TaskSettings)}
     assert told.keys() == {"search.set.C", "search.budget"}
-    assert told["search.set.C"].endswith("found 'many'")
+    assert told["search.set.C"].endswith("found [4]")
 
 
 @pytest.mark.parametrize(

@@ -55,15 +55,9 @@ def main() -> None:
     prepare(folder)
     for seed in seeds:
         for arm in ARMS:
-            run(
-                folder,
-                "search",
-                task_of(folder, arm),
-                "--out",
-                place(arm, seed),
-                "--seed",
-                f"{seed}",
-            )
+            task = task_of(folder, arm)
+            run(folder, "search", task, "--out", place(arm, seed), "--seed", f"{seed}")
+    for seed in seeds:
         for name in ALONE:
             task = short(folder, name)
             run(folder, "train", task, "--out", place(name, seed), "--seed", f"{seed}")
