@@ -35,7 +35,7 @@ def fmt(
     anew, and the others.
     """
     from ..ir.dsl.format import format_text
-    from ..ir.dsl.load import read_source
+    from ..ir.dsl.library import read_source
     from ..pipeline.files import write_file
     from ..pipeline.sources import expect_fuse
 

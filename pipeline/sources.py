@@ -14,7 +14,7 @@ from ..compiler.specialise import specialise
 from ..ir.decisions import Decision, Setting, UnknownLabel
 from ..ir.dims import text_of
 from ..ir.dsl import Program, is_genotype, load, load_genotype
-from ..ir.dsl.load import read_source
+from ..ir.dsl.library import read_source
 from ..ir.genotype import Genotype
 from ..ir.graph import Graph
 from ..ir.levels import LevelGraph, LevelNode, Levels

@@ -15,7 +15,8 @@ from . import syntax as s
 from .choosing import chosen
 from .context import MOST_ERRORS
 from .level_genotypes import LEVELS_KEY, LevelsReader, format_levels, owner_of
-from .load import Program, load, read_source
+from .library import read_source
+from .load import Program, load
 from .parse import parse
 
 

@@ -1,7 +1,6 @@
 """The state of a search after an epoch, as a file: all that the next epoch needs.
 
-The shared weights, alpha, both optimisers, and the epochs that are done. The
-file may come from anywhere, so what is in it is checked.
+The shared weights, alpha, both optimisers, and the epochs that are done.
 """
 
 from __future__ import annotations
@@ -11,24 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ...ir.diagnostics import Diagnostic, FusegraphError
 from ...ir.graph import Graph
-from ...training.containers import read_container, write_container
-from ...training.state import below, damaged, difference, optimiser_tensors, restore_optimiser
-from ..epoch_records import EpochRecord, recorded, restored
+from ...training.state import below, damaged, optimiser_tensors, restore_optimiser
+from ..epoch_state import read_state, write_state
 from ..protocol import Epoch
 from .learner import Learner
 
 _HOLDS = "state of a search by sampled networks"
-
-
-class _Header(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-    holds: str
-    run: dict[str, Any]
-    epochs: list[EpochRecord]
 
 
 def save_state(
@@ -42,7 +31,7 @@ def save_state(
     if learner.weight_optimiser is not None:
         found = optimiser_tensors(learner.weight_optimiser)
         tensors |= {f"weights/{name}": value for name, value in found.items()}
-    write_container(file, {"holds": _HOLDS, "run": dict(run), "epochs": recorded(epochs)}, tensors)
+    write_state(file, _HOLDS, run, epochs, tensors)
 
 
 def load_state(
@@ -50,35 +39,10 @@ def load_state(
 ) -> tuple[Epoch, ...]:
     """Put everything back; the epochs that are done.
 
-    Raises FusegraphError: E702 where the file is no such state or damaged, E705 where it is that of
-    a search with other settings, another space or other data.
+    Raises FusegraphError E702 and E705 as `read_state` does.
     """
-    raw, tensors = read_container(file, "the state of a search")
+    epochs, tensors = read_state(file, _HOLDS, run, space)
     try:
-        header = _Header.model_validate(raw)
-        if header.holds != _HOLDS:
-            raise ValueError(f"it holds a {header.holds}")
-    except (ValidationError, ValueError):
-        raise FusegraphError(
-            Diagnostic(
-                code="E702",
-                message="expected the state of a search by sampled networks, found another file of "
-                "fusegraph's",
-                place=str(file),
-                help="put the file of this run back, or remove it to begin anew",
-            )
-        ) from None
-    if header.run != run:
-        raise FusegraphError(
-            Diagnostic(
-                code="E705",
-                message=f"this search cannot go on from here: {difference(run, header.run)}",
-                place=str(file),
-                help="resume with what the search began with, or begin in another folder",
-            )
-        )
-    try:
-        epochs = restored(space, header.epochs)
         learner.networks.load_state_dict(below(tensors, "now/"))
         _restore_alpha(learner, below(tensors, "alpha/"))
         restore_optimiser(learner.arch_optimiser, below(tensors, "architecture/"))
