@@ -75,8 +75,6 @@ def _total(levels: Levels, *, all_cycles: bool, over: bool) -> Fraction | None:
         later = {number for above in levels.levels[place + 1 :] for number in above.takes}
         if all_cycles and _cycle_types(level) > MOST_WORK:
             return None
-        if all_cycles and _number_of_types(level) > MOST_WORK:
-            return None
         terms = list(_terms(level, all_cycles=all_cycles, over=over))
         following: dict[_State, Fraction] = {}
         for state, ways in states.items():
@@ -167,23 +165,6 @@ def _cycle_types(level: Level) -> int:
         prod(partitions[widths.count(width)] for width in dict.fromkeys(widths))
         for widths in sharings(level)
     )
-
-
-def _number_of_types(level: Level) -> int:
-    """How many cycle types there are, over all ways to share the width out."""
-    return sum(
-        prod(_partition_number(widths.count(width)) for width in dict.fromkeys(widths))
-        for widths in sharings(level)
-    )
-
-
-@cache
-def _partition_number(size: int) -> int:
-    ways = [1, *([0] * size)]
-    for part in range(1, size + 1):
-        for whole in range(part, size + 1):
-            ways[whole] += ways[whole - part]
-    return ways[size]
 
 
 @cache
