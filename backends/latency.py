@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from math import inf
 from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter_ns
@@ -239,12 +240,11 @@ def _lines(file: Path) -> list[dict[str, Any]]:
             entry: Any = json.loads(line)
             keys = ("median", "lower", "upper")
             if number and not (
-                isinstance(entry["network"], str)
-                and all(isinstance(entry[key], float) for key in keys)
+                isinstance(entry["network"], str) and all(_is_time(entry[key]) for key in keys)
             ):
                 raise ValueError("no latency")
             found.append(entry)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise _problem(
             "E638",
             f"line {len(found) + 1} of the latencies on record is damaged",
@@ -252,6 +252,10 @@ def _lines(file: Path) -> list[dict[str, Any]]:
             "restore the file, or begin another run",
         ) from None
     return found
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, float) and 0 <= value < inf
 
 
 def _append(file: Path, entry: Mapping[str, object]) -> None:

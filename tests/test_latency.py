@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -204,13 +204,43 @@ def _another_timing(_: Path) -> Timing:
     return replace(QUICK, threads=2)
 
 
-def _damaged(file: Path) -> Timing:
-    head, *rest = file.read_text().splitlines()
-    file.write_text("\n".join([head, '{"network": 1}', *rest]) + "\n")
-    return QUICK
+def _with_line(line: str) -> Change:
+    def damage(file: Path) -> Timing:
+        head, *rest = file.read_text().splitlines()
+        file.write_text("\n".join([head, line, *rest]) + "\n")
+        return QUICK
+
+    return damage
 
 
-@pytest.mark.parametrize("change", [_another_processor, _another_timing, _damaged])
+def _with_head(head: str) -> Change:
+    def damage(file: Path) -> Timing:
+        _, *rest = file.read_text().splitlines()
+        file.write_text("\n".join([head, *rest]) + "\n")
+        return QUICK
+
+    return damage
+
+
+DEEP = "[" * 200_000
+NO_TIMES = ("NaN", "-1.0", "Infinity", "1e999", '"1.0"', "true", DEEP)
+CHANGES: Mapping[str, Change] = {
+    "another processor": _another_processor,
+    "another timing": _another_timing,
+    "no times": _with_line('{"network": "1"}'),
+    "no text": _with_line('{"network": 1, "median": 1.0, "lower": 1.0, "upper": 1.0}'),
+    "nested without end": _with_line(DEEP),
+    "a head that is nested without end": _with_head(DEEP),
+    **{
+        f"a median of {value[:8]}": _with_line(
+            f'{{"network": "1", "median": {value}, "lower": 1.0, "upper": 1.0}}'
+        )
+        for value in NO_TIMES
+    },
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_what_does_not_compare_is_refused(
     tmp_path: Path, counted_runs: list[str], change: Change
 ) -> None:
