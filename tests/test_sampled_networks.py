@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from random import Random
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from fusegraph.backends.torch import Network, lower
 from fusegraph.backends.torch.modules import DropPath
@@ -198,6 +201,29 @@ def test_inputs_get_gradients_too() -> None:
         weigh(outputs).backward()
     for name, value in again.items():
         torch.testing.assert_close(found[name], value.grad, rtol=1e-10, atol=1e-12)
+
+
+class OneDevice(TorchDispatchMode):
+    """Refuses what a GPU does: an op on tensors of two devices. Numbers without a shape may mix."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        devices = {tensor.device for tensor in given if tensor.ndim}
+        assert len(devices) < 2, f"{func} on {devices}"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("width", [2, 900])
+def test_all_of_a_step_is_where_the_batch_is(width: int) -> None:
+    space = loads(_SMALL.replace("2 * i]", f"{width} * i]")).graph
+    networks = drawn(space, 6)
+    shared = SampledNetworks(space, 0).double().to("meta")
+    batch = {name: value.to("meta") for name, value in batch_of(networks).items()}
+    with OneDevice():
+        outputs = shared.run(networks, batch)
+        torch.stack([v.sum() for each in outputs for v in each.values()]).sum().backward()
+    assert all(value.is_meta for each in outputs for value in each.values())
+    assert any(parameter.grad is not None for parameter in shared.parameters())
 
 
 # ── weights ──────────────────────────────────────────────────────────────────────────────────────

@@ -87,7 +87,8 @@ def computed(
         else:
             layers.setdefault(column.key, []).append(step)
             bare.update(column.parts)
-    build = _Build()
+    # An index has to lie where what it indexes does: a GPU's kernels take no other.
+    build = _Build(next(iter(taps.values())).device)
     for key in sorted(layers):
         build.level(key, layers[key], activations.get(key, []), bare)
     program = build.finished(wanted)
@@ -105,7 +106,8 @@ def _of(module: nn.Module, name: str) -> Tensor | None:
 class _Build:
     """A program as it grows. `rows` says where each result is: its width, and its row of these."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
         self._levels: list[Level] = []
         self._small: dict[int, dict[int, list[tuple[int, int, int]]]] = {}
         self._counts: dict[int, int] = {}
@@ -144,8 +146,8 @@ class _Build:
         stop = self._counts[out] = start + len(index)
         whole = index == list(range(len(layers)))
         one = taps == 0 and len(inner) == 1 and len({m.weight for m in members}) == 1
-        rows = tuple([torch.tensor(places) for places in operands])
-        chosen = None if whole else torch.tensor(index)
+        rows = tuple([self._index(places) for places in operands])
+        chosen = None if whole else self._index(index)
         self._levels.append(
             Level(
                 tuple(members), out, bias, taps, inner, rows, chosen, spans, start, stop, one, (),
@@ -194,11 +196,14 @@ class _Build:
                 ]
             )
             added = [[p for p in own if p >= 0] for own in products[place]]
-            sums = tuple([torch.tensor(nth) for nth in zip(*added, strict=True)])
+            sums = tuple([self._index(nth) for nth in zip(*added, strict=True)])
             self._levels[place] = level._replace(sums=sums)
-        owners = torch.tensor([before[level] + at for level, at, _ in numbers])
+        owners = self._index([before[level] + at for level, at, _ in numbers])
         shared = tuple([(tap, tuple(own)) for tap, own in taps.items()])
         return Family(out, shared, tuple(places), owners, products)
+
+    def _index(self, places: Sequence[int]) -> Tensor:
+        return torch.tensor(places, device=self._device)
 
     def _results(
         self,
