@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fusegraph.ir.diagnostics import Diagnostic, FusegraphError
 from fusegraph.pipeline.architecture import architecture_of
@@ -19,6 +22,7 @@ from fusegraph.searchers.protocol import Epoch
 from fusegraph.searchers.registry import make_searcher
 from fusegraph.training.containers import read_container, write_container
 from fusegraph.training.settings import TrainSettings
+from generators import some
 from gradient_conformance import EDGES, LIMITED, SETTINGS, STATE, SmallData, run
 from searcher_conformance import PROGRESSIVE, space_of
 from test_bm_nas_search import PAIRS, ManyLabels, TwoOfFour
@@ -183,6 +187,16 @@ def test_only_a_star_is_special_in_a_pattern() -> None:
     assert matches("act", "h[1].act")
     assert not matches("h[1].act", "h1.act")
     assert not matches("h", "h[1].act")
+
+
+@some(400)
+@given(st.text("ab*", max_size=8), st.text("ab", max_size=8))
+def test_a_star_stands_for_anything(pattern: str, key: str) -> None:
+    assert matches(pattern, key) == fnmatchcase(key, pattern)
+
+
+def test_many_stars_are_no_long_work() -> None:
+    assert not matches("*a" * 30 + "*b", "a" * 60)
 
 
 # ── options ──────────────────────────────────────────────────────────────────────────────────────

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -110,8 +109,29 @@ def matches(pattern: str, key: str) -> bool:
 
     Only `*` is special, as keys have brackets of their own: `h[*].act`.
     """
-    form = re.compile(".*".join(map(re.escape, pattern.split("*"))))
-    return bool(form.fullmatch(key) or form.fullmatch(key.rpartition(".")[2]))
+    pieces = pattern.split("*")
+    return _fits(pieces, key) or _fits(pieces, key.rpartition(".")[2])
+
+
+def _fits(pieces: Sequence[str], key: str) -> bool:
+    """Whether the key is the pieces one after the other, with anything between two of them.
+
+    Each inner piece is taken where it first stands, as that leaves the most for those behind it.
+    """
+    first, *inner = pieces
+    if not inner:
+        return key == first
+    last = inner.pop()
+    end = len(key) - len(last)
+    at = len(first)
+    if at > end or not (key.startswith(first) and key.endswith(last)):
+        return False
+    for piece in inner:
+        found = key.find(piece, at, end)
+        if found < 0:
+            return False
+        at = found + len(piece)
+    return True
 
 
 def within_budget(space: Graph, options: Mapping[str, Any], budget: int) -> dict[str, Any]:
