@@ -14,7 +14,7 @@ from ..ir.graph import COUNTED, MEASURED, Graph, Requirement
 from ..ir.settling import bind, settle
 from .measures import counted, latency
 from .pipeline import NETWORK, run
-from .specialise import specialise
+from .specialise import Unmakeable, specialise
 
 _RELATIONS: Mapping[str, Callable[[Any, Any], bool]] = {
     "==": lambda a, b: a == b,
@@ -75,7 +75,10 @@ def _all_hold(
 ) -> bool:
     if not requires:
         return True
-    measures = _measures(requires, space, settings)
+    try:
+        measures = _measures(requires, space, settings)
+    except Unmakeable:
+        return False
     return all(_holds(r, settings, measures) for r in requires)
 
 
@@ -120,7 +123,10 @@ def nearest_miss(
     for requirement in space.requires:
         best: tuple[float, Static, Static] | None = None
         for settings in (run if is_measured(requirement) else seen)[:500]:
-            measures = _measures([requirement], space, settings)
+            try:
+                measures = _measures([requirement], space, settings)
+            except Unmakeable:
+                continue
             left: Any = bind(settle(requirement.left, settings), measures)
             right: Any = bind(settle(requirement.right, settings), measures)
             if _RELATIONS[requirement.relation](left, right):

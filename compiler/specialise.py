@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from ..ir.decisions import Decision, Setting
+from ..ir.diagnostics import FusegraphError
 from ..ir.dims import Expr, decisions_in
 from ..ir.dsl import elaborated
+from ..ir.dsl.levels import with_shape
 from ..ir.genotype import Genotype
 from ..ir.graph import Graph, Requirement, graph
 from ..ir.levels import Levels
@@ -19,6 +22,10 @@ from ..ir.settling import pretty, settle
 from ..ir.types import Type, tensor
 
 _WIDEST_KEY = 64
+
+
+class Unmakeable(FusegraphError):
+    """A levelled graph for which the templates of its space do not work."""
 
 
 class Specialiser:
@@ -242,7 +249,15 @@ def _opened(
     chosen = levels.graph_of(settings.pop(levels.key))
     for label, node in zip(chosen.labels, chosen.nodes, strict=True):
         settings |= {f"{levels.key}{label}.{name}": found for name, found in node.attributes}
-    return elaborated(root["program"], chosen.shape), settings
+    try:
+        return elaborated(root["program"], chosen.shape), settings
+    except FusegraphError as error:
+        place = f"`{levels.key}` of `{space.name}`"
+        told = [
+            replace(d, span=None, label="", place=place, causes=(), edit=None)
+            for d in with_shape(error, levels, chosen).diagnostics
+        ]
+        raise Unmakeable(told) from None
 
 
 _specialisers: WeakKeyDictionary[Graph, Specialiser] = WeakKeyDictionary()
@@ -252,7 +267,8 @@ def specialise(space: Graph, genotype: Genotype | Mapping[str, Setting]) -> Grap
     """The network that a genotype of the space describes.
 
     Precondition: each decision that is reached has a setting. Postcondition: a graph without
-    decisions; what is not reached is not there. Raises KeyError for a missing setting.
+    decisions; what is not reached is not there. Raises KeyError for a missing setting, Unmakeable
+    for a levelled graph that the program of the space cannot make.
     """
     if any(root.op is LEVELS for root in space.roots):
         return specialise(*_opened(space, genotype))

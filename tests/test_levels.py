@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from random import Random
 
 import numpy as np
@@ -17,7 +18,8 @@ from fusegraph.compiler.cost import cost
 from fusegraph.compiler.count import Count, count
 from fusegraph.compiler.explore import cross, enumerate_genotypes, mutate, sample
 from fusegraph.compiler.pipeline import network
-from fusegraph.compiler.specialise import specialise
+from fusegraph.compiler.requirements import satisfied
+from fusegraph.compiler.specialise import Unmakeable, specialise
 from fusegraph.ir.diagnostics import FusegraphError
 from fusegraph.ir.dsl import format_genotype, load, load_genotype, loads, parse_genotype
 from fusegraph.ir.dsl.flat import parse_graph, print_graph
@@ -430,3 +432,118 @@ def test_a_genotypes_numbers_say_nothing() -> None:
     genotype = parse_genotype(text, program)
     assert isinstance(genotype, Genotype)
     assert "v[1][1] { width = 2, from = {v[0][1], v[0][2]} }" in format_genotype(genotype, program)
+
+
+# ── graphs that cannot be made, and texts that are not what they say ─────────────────────────────
+
+GROUPS = """fuse 1
+space s {
+  dim N
+  input a: f32[N, 16, 4]
+  levels v {
+    level 0 width 16 least 4 { conv(a, out=width, kernel=1) }
+    level 1 width 16 least 8 {
+      conv(concat(?from some of v[<1]), out=width, kernel=1, groups=LIMIT)
+    }
+  }
+  output y = linear(flatten(concat(v[1][*])), out=2)
+  output z = linear(flatten(a), out=3)
+}"""
+
+
+def test_a_width_that_the_least_share_cannot_have_is_told_when_loading() -> None:
+    with pytest.raises(FusegraphError) as caught:
+        loads(GROUPS.replace("LIMIT", "8"))
+    assert any("4 at level 0" in note for note in caught.value.diagnostics[0].notes)
+
+
+def test_a_graph_that_cannot_be_made_fails_what_is_required_and_says_what_it_is() -> None:
+    """No witness has three nodes on a level."""
+    text = GROUPS.replace("out=width, kernel=1, groups=LIMIT", "out=width, kernel=1")
+    text = text.replace("concat(v[1][*])", "odd(v[1][*])").replace(
+        "space s", "cell odd(x[*]) { require count(x[*]) != 3 return concat(x[*]) }\nspace s"
+    )
+    text = text.replace("width 16 least 8", "width 16 least 4").replace(
+        "\n}", "\n  require parameters <= 100000\n}"
+    )
+    space = loads(text).graph
+    levels = _levels(space)
+    tops = [LevelNode(1, width, (0,)) for width in (8, 4, 4)]
+    setting = levels.setting_of(LevelGraph((LevelNode(0, 16), *tops)))
+    with pytest.raises(Unmakeable) as caught:
+        specialise(space, {"v": setting})
+    (found,) = caught.value.diagnostics
+    assert found.span is None
+    assert "at level 1" in found.notes[-1]
+    assert not satisfied(space, {"v": setting})
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('output "z"', 'output "w"'),
+        ('  output "z" = %3\n', ""),
+        ('output "y"', 'output "x"'),
+    ],
+)
+def test_a_flat_space_with_levels_is_that_of_its_program(old: str, new: str) -> None:
+    text = print_graph(loads(GROUPS.replace(", groups=LIMIT", "")).graph)
+    changed = (
+        re.sub(old.replace("%3", r"%\d+"), new, text) if "%" in old else text.replace(old, new)
+    )
+    assert changed != text
+    with pytest.raises(FusegraphError) as caught:
+        parse_graph(changed)
+    assert caught.value.diagnostics[0].code == "E107"
+
+
+def test_deep_narrow_spaces_have_different_initial_graphs() -> None:
+    levels = "\n".join(
+        f"level {n} width 1 {{ linear(concat({taken}), out=width) }}"
+        for n, taken in enumerate(["a", *[f"?from some of v[<{n}]" for n in range(1, 16)]])
+    )
+    text = f"fuse 1\nspace s {{ dim N input a: f32[N, 2] levels v {{ {levels} }}"
+    decision = _levels(loads(f"{text} output y = concat(v[15][*]) }}").graph)
+    drawn = {decision.sample(Random(seed)) for seed in range(6)}
+    assert len(drawn) == 6
+    assert all(decision.graph_of(setting).depth == 16 for setting in drawn)
+
+
+def test_a_block_changes_its_kind_too_and_a_stem_its_number_alone() -> None:
+    made = "(?kind of {relu, tanh})(linear(linear(TAKEN, out=?h of {2, 3}), out=width))"
+    text = f"""fuse 1
+space s {{
+  dim N
+  input a: f32[N, 3]
+  levels v {{
+    level 0 width 2 least 2 {{ {made.replace("TAKEN", "a")} }}
+    level 1 width 2 least 2 {{ {made.replace("TAKEN", "concat(?from some of v[<1])")} }}
+  }}
+  output y = concat(v[1][*])
+}}"""
+    levels = _levels(loads(text).graph)
+    rng = Random(0)
+    graph = levels.graph_of(levels.sample(rng))
+    before = [dict(node.attributes)["kind"] for node in graph.nodes]
+    kinds: set[tuple[tuple[int, ...], ...]] = set()
+    for _ in range(60):
+        graph = mutated(levels, graph, rng).graph
+        kinds.add(tuple(dict(node.attributes)["kind"] for node in graph.nodes))
+    assert {kind[0] for kind in kinds} == {before[0]}
+    assert {kind[1] for kind in kinds} == {(0,), (1,)}
+
+
+def test_a_genotype_of_nodes_with_families_of_their_own_is_read_as_it_is_written() -> None:
+    program = loads("""fuse 1
+cell grid(x; out: int) {
+  for i in 1..2 { for j in 1..2 { w[i][j] = linear(x, out=?h of {2, 3}) } }
+  return linear(concat(w[1][1], w[1][2], w[2][1], w[2][2]), out=out)
+}
+space s {
+  dim N
+  input a: f32[N, 3]
+  levels v { level 0 width 2 { grid(a, out=width) } }
+  output y = concat(v[0][*])
+}""")
+    genotype = sample(program.graph, Random(0))
+    assert parse_genotype(format_genotype(genotype, program), program) == genotype

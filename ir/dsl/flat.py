@@ -23,7 +23,7 @@ from ..node import Node, build, cell, choice, formal, input_node, maybe, topolog
 from ..numbers import FUNCTIONS
 from ..ops import CELL, CHOICE, FORMAL, INPUT, LEVELS, MAYBE, PRIMITIVES, Misfit
 from ..types import DTYPES, Type, tensor
-from .load import open_output
+from .load import open_space
 
 # ── printing ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -160,6 +160,7 @@ class _Reader:
     def __init__(self) -> None:
         self.decisions: dict[str, Decision] = {}
         self.symbols: dict[str, Expr] = {}
+        self.whole: Graph | None = None
 
     def read(self, tree: Any) -> Graph:
         version, name, *lines = tree.children
@@ -181,7 +182,10 @@ class _Reader:
                 node = self._node(line, nodes)
                 if node.op is INPUT:
                     inputs.append(node)
-        return graph(_string(name), inputs, outputs, requires)
+        made = graph(_string(name), inputs, outputs, requires)
+        if self.whole is not None and made is not self.whole:
+            raise _Broken("a space with levels is that of its program, and nothing else")
+        return made
 
     def _decision(self, key: Any, kind: Any, *labels: Any) -> None:
         words = " ".join(map(str, kind.children))
@@ -236,7 +240,8 @@ class _Reader:
                 ref, decision, index = parts
                 return maybe(self.decisions[_string(decision)], int(index), nodes[str(ref)])
             case "made_levels":
-                return open_output(_string(parts[0]), _string(parts[1]))
+                self.whole = open_space(_string(parts[0]))
+                return dict(self.whole.outputs)[_string(parts[1])]
             case _:
                 name, refs, attrs = parts
                 op = PRIMITIVES[str(name)]

@@ -171,13 +171,18 @@ def elaborated(program: str, shape: LevelGraph) -> Graph:
     return graph(space.name.id, world.inputs, list(world.outputs.items()), world.requires)
 
 
-def open_output(program: str, output: str) -> Node:
-    """The output of a bundled program, its levels open. Raises FusegraphError, KeyError."""
+@lru_cache(maxsize=16)
+def open_space(program: str) -> Graph:
+    """The space of a bundled program, its levels open.
+
+    Raises FusegraphError, and ValueError where there are no levels.
+    """
     tree, library = _bundled_tree(program)
-    world, _, _ = _elaborated(tree, MAIN, library, {}, None)
+    world, space, _ = _elaborated(tree, MAIN, library, {}, None)
     if world.levels is None:
-        raise KeyError("levels")
-    return _levelled(world, tree, MAIN, library, {}, program).outputs[output]
+        raise ValueError("the program has no levels")
+    world = _levelled(world, tree, MAIN, library, {}, program)
+    return graph(space.name.id, world.inputs, list(world.outputs.items()), world.requires)
 
 
 def _unbundled(program: str, shape: LevelGraph) -> tuple[Elaboration, s.SpaceTree, Scope]:

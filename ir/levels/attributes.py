@@ -71,9 +71,9 @@ class Attributes:
         reached = self.skeleton.walk(lambda decision: given.get(decision.key, first[decision.key]))
         return tuple(reached.items()) == settings
 
-    def changed(self, settings: Settings, rng: Random) -> Settings:
-        """One setting drawn anew, of an open number where there is one; the same if none can be."""
-        among = self._able(settings)
+    def changed(self, settings: Settings, rng: Random, *, numbers: bool = False) -> Settings:
+        """One setting drawn anew, with `numbers` of an open number; the same if none can be."""
+        among = self._able(settings, numbers)
         if not among:
             return settings
         known = dict(settings)
@@ -81,18 +81,18 @@ class Attributes:
         known[decision.key] = decision.mutate(known[decision.key], rng)
         return self.completed(known, rng)
 
-    def can_change(self, settings: Settings) -> bool:
+    def can_change(self, settings: Settings, *, numbers: bool = False) -> bool:
         """Whether `changed` gives other settings."""
-        return bool(self._able(settings))
+        return bool(self._able(settings, numbers))
 
-    def _able(self, settings: Settings) -> list[Decision]:
-        """Of the decisions that are reached those that can be changed: the open numbers, unless
-        there are none at all.
-        """
+    def _able(self, settings: Settings, numbers: bool) -> list[Decision]:
+        """Of the decisions that are reached those that can be changed."""
         names = {name for name, _ in settings}
-        numbers = [d for d in self.decisions if isinstance(d, OpenNumber)]
-        among = numbers or self.decisions
-        return [d for d in among if d.key in names and len(d.labels) > 1]
+        return [
+            d
+            for d in self.decisions
+            if d.key in names and len(d.labels) > 1 and (isinstance(d, OpenNumber) or not numbers)
+        ]
 
     def kinds(self) -> int | None:
         """The number of joint settings; None where they are more than are counted."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from random import Random
 
-from .decision import Levels
+from ..decisions import OpenNumber
+from .decision import Level, Levels
 from .drafts import Draft, Rewrite, mended
-from .graph import Edge, LevelGraph
+from .graph import Edge, LevelGraph, LevelNode
 
 __all__ = [
     "Rewrite",
@@ -83,22 +84,27 @@ def merge(levels: Levels, graph: LevelGraph, first: int, second: int, rng: Rando
 
 def changeable(levels: Levels, graph: LevelGraph) -> list[int]:
     """The nodes that have a decision of their own to change."""
-    return [
-        i
-        for i, node in enumerate(graph.nodes)
-        if levels.level(node.level).attributes.can_change(node.attributes)
-    ]
+    return [i for i, node in enumerate(graph.nodes) if _can_change(levels.level(node.level), node)]
+
+
+def _can_change(level: Level, node: LevelNode) -> bool:
+    return level.attributes.can_change(node.attributes, numbers=_numbers_only(level))
+
+
+def _numbers_only(level: Level) -> bool:
+    decisions = level.attributes.decisions
+    return not level.takes and any(isinstance(d, OpenNumber) for d in decisions)
 
 
 def change(levels: Levels, graph: LevelGraph, node: int, rng: Random) -> Rewrite:
-    """Another value for one of the node's open numbers (the paper's temporal resolution).
+    """Another setting for one of the node's decisions, in the paper its temporal resolution.
 
-    Only where nodes of the level have no open number is another of their decisions changed: the
-    source of a stem stays what it is.
+    Of a stem only an open number is changed, where stems have any: its source stays what it is.
     """
     draft = Draft.of(graph)
-    attributes = levels.level(graph.nodes[node].level).attributes
-    draft.settings[node] = attributes.changed(draft.settings[node], rng)
+    level = levels.level(graph.nodes[node].level)
+    numbers = _numbers_only(level)
+    draft.settings[node] = level.attributes.changed(draft.settings[node], rng, numbers=numbers)
     return draft.finished(f"changed {levels.label(graph, node)}")
 
 

@@ -9,11 +9,13 @@ shallow are discarded. The paper does not say, and this is done:
 * a node that is left without an edge in or out gets a random one;
 * "depth < 4" with four levels of blocks: no path goes through all of them. So here a graph is
   discarded where its longest path is shorter than the longest that its levels allow;
+* where that was drawn a hundred times, edges are added along one such path;
 * where a width cannot be halved as often, there are as many nodes as can be.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from random import Random
 
 from ..decisions import OpenNumber
@@ -25,7 +27,7 @@ from .graph import LevelGraph
 EDGE_PROBABILITY = 0.5
 STEMS = (2, 4)
 MOST_SPLITS = 5
-_TRIES = 1_000
+_TRIES = 100
 
 
 def initial(levels: Levels, rng: Random) -> LevelGraph:
@@ -36,18 +38,26 @@ def initial(levels: Levels, rng: Random) -> LevelGraph:
         edges = [e for e in draft.possible(levels) if rng.random() < EDGE_PROBABILITY]
         mended(levels, draft, edges, rng)
         graph = draft.finished("drawn").graph
-        if graph.depth >= longest:
+        if graph.depth >= len(longest):
             return graph
     draft = _nodes(levels, rng)
-    mended(levels, draft, draft.possible(levels), rng)
+    edges = [e for e in draft.possible(levels) if rng.random() < EDGE_PROBABILITY]
+    path = [_one_of([i for i, n in enumerate(draft.level) if n == v], rng) for v in longest]
+    mended(levels, draft, [*edges, *pairwise(path)], rng)
     return draft.finished("drawn").graph
 
 
-def _longest_path(levels: Levels) -> int:
-    depth: dict[int, int] = {}
+def _one_of(places: list[int], rng: Random) -> int:
+    return places[rng.randrange(len(places))]
+
+
+def _longest_path(levels: Levels) -> list[int]:
+    """The levels on a path through as many as there can be."""
+    paths: dict[int, list[int]] = {}
     for level in levels.levels:
-        depth[level.number] = 1 + max([depth[i] for i in level.takes], default=0)
-    return max(depth.values())
+        below: list[int] = max([paths[i] for i in level.takes] or [[]], key=len)
+        paths[level.number] = [*below, level.number]
+    return max(paths.values(), key=len)
 
 
 def _nodes(levels: Levels, rng: Random) -> Draft:
