@@ -465,6 +465,36 @@ def test_a_hostile_genotype_is_told(entries: str, codes: set[str]) -> None:
     check_places(tuple([_without_causes(d) for d in in_text]), text)
 
 
+LEVELLED = """  levels v {
+    level 0 width 64 { linear(x, out=width) }
+    level 1 width 64 { (?act of {relu, sigmoid})(linear(concat(?from some of v[<1]), out=width)) }
+  }
+  output y = linear(concat(v[1][*]), out=2)"""
+
+
+@pytest.mark.parametrize(
+    ("entries", "code"),
+    [
+        ("v[{long}][1].width = 64", "E402"),
+        ("v[0][{long}].width = 64", "E402"),
+        ("v[0][1] {{ width = {long} }}", "E403"),
+        ("v[0][1] {{ width = 64 }}\nv[1][1] {{ width = 64, from = v[{long}][1] }}", "E403"),
+        ("v[0][1] {{ width = 64 }}\nv[1][1] {{ width = 64, from = v[0][{long}] }}", "E403"),
+        (
+            "v[0][1] {{ width = 64 }}\nv[1][1] {{ width = 64, from = v[0][1], act = {long} }}",
+            "E403",
+        ),
+    ],
+)
+def test_long_numbers_in_a_genotype_of_levels_are_told_in_short(entries: str, code: str) -> None:
+    program = loads(space(LEVELLED))
+    text = f'fuse 1\ngenotype of "s.fuse"\n{entries.format(long="9" * 5000)}'
+    with pytest.raises(FusegraphError) as caught:
+        parse_genotype(text, program)
+    assert code in {d.code for d in caught.value.diagnostics}
+    assert all(len(d.message) < 200 for d in caught.value.diagnostics)
+
+
 def _without_causes(diagnostic: Diagnostic) -> Diagnostic:
     return Diagnostic(
         code=diagnostic.code, message=diagnostic.message, span=diagnostic.span,

@@ -15,6 +15,13 @@ _NUMBER = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?")
 
 MOST_SHOWN = 12
 """Candidates that a message lists."""
+_MOST_LETTERS = 60
+"""Of what a file says, in a message."""
+
+
+def in_short(text: str) -> str:
+    """What a file says, as a message repeats it."""
+    return text if len(text) <= _MOST_LETTERS else text[: _MOST_LETTERS - 1] + "…"
 
 
 def items_of(entry: s.Entry) -> Sequence[s.Expression]:
@@ -42,7 +49,7 @@ def chosen(
         errors.append(
             Diagnostic(
                 code="E403",
-                message=f"`{key}` does not offer `{label}`",
+                message=f"`{key}` does not offer `{in_short(label)}`",
                 span=span,
                 label=f"did you mean `{close}`?" if close else "not a candidate",
                 causes=causes,
@@ -56,7 +63,7 @@ def chosen(
     errors.append(
         Diagnostic(
             code="E404",
-            message=f"`{key}` cannot be settled as {{{', '.join(labels)}}}",
+            message=f"`{key}` cannot be settled as {{{in_short(', '.join(labels))}}}",
             span=entry.value.span,
             label=f"{len(labels)} given",
             causes=causes,

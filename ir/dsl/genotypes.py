@@ -12,7 +12,7 @@ from ..genotype import Genotype
 from ..levels import Levels
 from ..support.names import nearest
 from . import syntax as s
-from .choosing import chosen
+from .choosing import chosen, in_short
 from .context import MOST_ERRORS
 from .level_genotypes import LEVELS_KEY, LevelsReader, format_levels, owner_of
 from .library import read_source
@@ -161,7 +161,7 @@ def _unknown_decision(key: str, entry: s.Entry, program: Program, written: set[s
         help = f"write `{shown}`" if inside else f"settle `{close}` outside of these braces"
     return Diagnostic(
         code="E402",
-        message=f"`{program.graph.name}` has no decision `{key}`",
+        message=f"`{program.graph.name}` has no decision `{in_short(key)}`",
         span=entry.path.span,
         label=f"did you mean `{shown}`?" if close is not None else "not open there",
         help=help,

@@ -15,12 +15,10 @@ from ..levels import Level, LevelNode, Levels
 from ..levels.arranging import arranged
 from ..support.names import nearest
 from . import syntax as s
-from .choosing import MOST_SHOWN, chosen, items_of
+from .choosing import MOST_SHOWN, chosen, in_short, items_of
+from .levels import WIDTH
 
-WIDTH = "width"
-"""What a genotype calls a node's share."""
-
-_NODE = re.compile(r"(.+)\[(\d+)\]\[(\d+)\]\.([^.].*)")
+_NODE = re.compile(r"([^.\[]+)\[([0-9]{1,6})\]\[([0-9]{1,6})\]\.([^.].*)")
 LEVELS_KEY = re.compile(r"[^.\[]+")
 """The beginning of a key, as of `v[1][2].rate`."""
 _Place = tuple[int, int]
@@ -75,7 +73,7 @@ class LevelsReader:
     def no_node(self, key: str, entry: s.Entry) -> None:
         """An entry that stands for the levels, or for one of them, and for no node."""
         self._error(
-            "E402", f"`{key}` is no decision of a node", entry.path.span, "not open there",
+            "E402", f"`{in_short(key)}` is no decision of a node", entry.path.span, "not open there",
             f"settle the nodes one by one, {self._example}",
         )  # fmt: skip
 
@@ -168,7 +166,7 @@ class LevelsReader:
                 close = nearest(name, known)
                 help = f"a node of level {level.number} has {', '.join(known)}"
                 self._error(
-                    "E402", f"`{label}` has no decision `{name}`", entry.path.span,
+                    "E402", f"`{label}` has no decision `{in_short(name)}`", entry.path.span,
                     f"did you mean `{close}`?" if close else "not open there",
                     f"write `{close}`" if close else help,
                     edit=Edit(entry.path.span, close)
@@ -190,7 +188,7 @@ class LevelsReader:
         text = s.unparse(entry.value)
         if text not in [str(share) for share in level.shares]:
             self._error(
-                "E403", f"`{label}` cannot have the width {text}", entry.value.span,
+                "E403", f"`{label}` cannot have the width {in_short(text)}", entry.value.span,
                 f"no share of level {level.number}", f"write one of {shares}: the width of the "
                 "level, or half of it, or a quarter, …",
             )  # fmt: skip
@@ -220,7 +218,7 @@ class LevelsReader:
             name = s.unparse(tree)
             if name not in offered:
                 self._error(
-                    "E403", f"`{label}` cannot take `{name}`", tree.span,
+                    "E403", f"`{label}` cannot take `{in_short(name)}`", tree.span,
                     self._why_not(name, level), f"write some of {', '.join(offered)}",
                 )  # fmt: skip
             elif offered[name] in found:

@@ -31,6 +31,8 @@ LEAST_SHARE = 8
 """A node has at least this part of its level's width, where the file does not say."""
 MOST_NODES = 64
 """On one level."""
+WIDTH = "width"
+"""What templates and genotypes call a node's share."""
 
 
 @dataclass(slots=True)
@@ -127,7 +129,7 @@ def _run_level(
         template = Template(f"{label}[{index}]", taken)
         made = _made(world, found, template, share, tree, scope)
         if found.shape is None:
-            own = _own(world, found, template.key, made, tree)
+            own = _own(world, found, template, made, tree)
             found.levels.append(
                 Level(number, width, least, template.takes, template.edges, False, own)
             )
@@ -182,7 +184,7 @@ def _made(
     scope: Scope,
 ) -> Node:
     inner = Scope("for", scope.file, scope, scope.prefix, template.key.removeprefix(found.key))
-    inner.values["width"] = width
+    inner.values[WIDTH] = width
     found.template = template
     try:
         value = evaluate(world, tree.template, inner, Place(template.key, True))
@@ -194,9 +196,12 @@ def _made(
 
 
 def _own(
-    world: Elaboration, found: OpenLevels, key: str, node: Node, tree: s.LevelTree
+    world: Elaboration, found: OpenLevels, template: Template, node: Node, tree: s.LevelTree
 ) -> Attributes:
-    """The decisions of the node itself, by their names in it."""
+    """The decisions of the node itself, by their names in it, which a genotype can tell apart from
+    the node's width and edges.
+    """
+    key, edges = template.key, template.edges
     opened = [name for size in node.type.shape for name in decisions_in(size) if found.owns(name)]
     if opened:
         raise problem(
@@ -206,7 +211,18 @@ def _own(
         )  # fmt: skip
     prefix = f"{key}."
     space = graph(key, world.inputs, [("node", node)])
-    return attributes(space, lambda k: k.removeprefix(prefix) if k.startswith(prefix) else None)
+    own = attributes(space, lambda k: k.removeprefix(prefix) if k.startswith(prefix) else None)
+    taken = {WIDTH: "the width of the node", edges: "the nodes that it takes"}
+    for decision in own.decisions:
+        if decision.key in taken:
+            raise problem(
+                "E214",
+                f"`{decision.key}` is a decision of `{key}`, and what a genotype calls "
+                f"{taken[decision.key]}",
+                world.decision_spans.get(prefix + decision.key, tree.template.span),
+                help=f"give the decision another name than `{decision.key}`",
+            )  # fmt: skip
+    return own
 
 
 # ── what templates and others see of it ──────────────────────────────────────────────────────────
@@ -253,6 +269,12 @@ def taken_inputs(
             "E214", f"`?{tree.name.id}` takes nodes of lower levels a second time", tree,
             f"`?{template.edges}` took some already",
             help="write one such decision, and use what it takes several times in a cell",
+        )  # fmt: skip
+    if tree.name.id == WIDTH:
+        raise problem(
+            "E214", f"`?{WIDTH}` takes nodes, and a genotype calls the width of a node `{WIDTH}`",
+            tree.name, help="give the decision another name, such as `?from`",
+            edit=Edit(tree.name.span, "from"),
         )  # fmt: skip
     template.edges = tree.name.id
     template.takes = tuple(sorted({found.numbers[c.label] for c in inside}))
