@@ -73,8 +73,8 @@ class LevelsReader:
     def no_node(self, key: str, entry: s.Entry) -> None:
         """An entry that stands for the levels, or for one of them, and for no node."""
         self._error(
-            "E402", f"`{in_short(key)}` is no decision of a node", entry.path.span, "not open there",
-            f"settle the nodes one by one, {self._example}",
+            "E402", f"`{in_short(key)}` is no decision of a node", entry.path.span,
+            "not open there", f"settle the nodes one by one, {self._example}",
         )  # fmt: skip
 
     @property
