@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -46,7 +47,7 @@ def read_options(kind: type[T], data: Mapping[str, Any], searcher: str) -> T:
             "E802",
             f"the searcher `{searcher}` cannot take these options: {error}",
             place=f"searcher {searcher}",
-            help="see the searcher's page for what each option means",
+            help=f"see `fusegraph explain {searcher}` for what each option means",
         ) from error
 
 
@@ -67,7 +68,9 @@ def _accept(searcher: str, name: str, hint: Any, value: Any) -> Any:
             return read_options(hint, cast("Mapping[str, Any]", value), searcher)
         expected = _words(hint)
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        if abs(value) <= sys.float_info.max:
+            return float(value)
+        expected = "a finite number"
     elif (
         isinstance(hint, type)
         and isinstance(value, hint)
@@ -78,7 +81,7 @@ def _accept(searcher: str, name: str, hint: Any, value: Any) -> Any:
         expected = _words(hint)
     raise search_error(
         "E802",
-        f"the option `{name}` of the searcher `{searcher}` takes {expected}, not {value!r}",
+        f"the option `{name}` of the searcher `{searcher}` takes {expected}, not {_shown(value)}",
         place=f"searcher {searcher}",
         help=f"write {expected}",
     )

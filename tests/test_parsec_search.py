@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from itertools import pairwise
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -244,15 +245,23 @@ def test_a_budget_is_shared_out_among_the_phases() -> None:
     ("options", "expected"),
     [
         ({"samples": 0}, "at least 1"),
+        ({"samples": 10**9}, "at most 1000"),
+        ({"epochs": 10**400}, "at most 1000000"),
+        ({"phases": [{"decisions": ["*"], "epochs": 10**400}]}, "at most 1000000"),
         ({"warmup": 1.0}, "below 1"),
         ({"beta": -1.0}, "not below 0"),
         ({"target": [3, 2]}, "is a range"),
         ({"target": [3]}, "is a range"),
+        ({"target": [inf, inf]}, "takes a finite number, not inf"),
         ({"measure": "latency"}, "takes one of 'macs'"),
         ({"phases": ["all"]}, "takes a table of `decisions`"),
         ({"phases": [{"decisions": [], "epochs": 3}]}, "one at least"),
         ({"phases": [{"decision": ["*"], "epochs": 3}]}, "no option `decision`"),
         ({"phases": [{"decisions": ["*"]}]}, "`epochs`"),
+        (
+            {"phases": [{"decisions": ["*"], "epochs": 3, "learning_rate": nan}]},
+            "takes a finite number, not nan",
+        ),
         ({"phases": [{"decisions": ["nothing"], "epochs": 3}]}, "fits no decision"),
         ({"fixed": ["op"]}, "PATTERN = CANDIDATE"),
         ({"fixed": ["op = div"]}, "no setting of `c.op`"),
@@ -279,7 +288,8 @@ def test_a_state_with_another_alpha_is_refused(tmp_path: Path) -> None:
 
     run(searcher(), tmp_path)
     header, tensors = read_container(tmp_path / STATE, "a state")
-    for changed in (torch.zeros(7, dtype=torch.float64), torch.zeros(2), None):
+    unknown = torch.full_like(tensors["alpha/c.op"], nan)
+    for changed in (torch.zeros(7, dtype=torch.float64), torch.zeros(2), unknown, None):
         others = {n: v for n, v in tensors.items() if n != "alpha/c.op" or changed is not None}
         if changed is not None:
             others["alpha/c.op"] = changed

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from math import inf, nan
+from typing import Any, get_type_hints
 
 import pytest
 
 from fusegraph.ir.diagnostics import Diagnostic, FusegraphError
+from fusegraph.searchers.option_pages import OPTIONS
 from fusegraph.searchers.progression import progression_of
 from fusegraph.searchers.registry import SEARCHERS, Registered, make_searcher
 from searcher_conformance import FLAT, PROGRESSIVE, space_of
@@ -68,6 +70,22 @@ def test_an_option_out_of_its_range_is_refused(
     found = refusal(name, options=options)
     assert found.code == "E802"
     assert expected in found.message
+
+
+_NUMBERS = [
+    (searcher, name)
+    for searcher, kind in OPTIONS.items()
+    for name, hint in get_type_hints(kind()).items()
+    if hint is float
+]
+
+
+@pytest.mark.parametrize(("name", "option"), _NUMBERS)
+@pytest.mark.parametrize("value", [nan, inf, -inf, 10**400])
+def test_numbers_of_options_are_finite(name: str, option: str, value: float) -> None:
+    found = refusal(name, options={option: value})
+    assert found.code == "E802"
+    assert f"the option `{option}` of the searcher `{name}` takes a finite number" in found.message
 
 
 def test_whole_numbers_are_numbers_too() -> None:

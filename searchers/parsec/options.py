@@ -9,6 +9,10 @@ from typing import Any, Literal, cast
 from ...ir.graph import Graph
 from ..errors import search_error
 
+_MOST_SAMPLES = 1000
+_MOST_EPOCHS = 1_000_000
+"""More than any search takes: a slip in a task file shall not fill the memory."""
+
 Measure = Literal["macs", "flops", "parameters", "activation_bytes"]
 
 
@@ -28,8 +32,8 @@ class Phase:
     def __post_init__(self) -> None:
         if not self.decisions:
             raise ValueError("`decisions` of a phase are patterns of decision keys, one at least")
-        if self.epochs < 1:
-            raise ValueError("`epochs` of a phase is at least 1")
+        if not 1 <= self.epochs <= _MOST_EPOCHS:
+            raise ValueError(f"`epochs` of a phase is at least 1 and at most {_MOST_EPOCHS}")
         if self.learning_rate < 0 or self.arch_learning_rate <= 0:
             raise ValueError(
                 "`arch_learning_rate` of a phase is above 0, its `learning_rate` not below 0"
@@ -76,8 +80,11 @@ class ParsecOptions:
     fixed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.samples < 1 or self.epochs < 1:
-            raise ValueError("`samples` and `epochs` are at least 1")
+        if not (1 <= self.samples <= _MOST_SAMPLES and 1 <= self.epochs <= _MOST_EPOCHS):
+            raise ValueError(
+                f"`samples` is at least 1 and at most {_MOST_SAMPLES}, `epochs` at least 1 and at "
+                f"most {_MOST_EPOCHS}"
+            )
         if not 0 <= self.warmup < 1:
             raise ValueError("`warmup` is a share of the epochs, at least 0 and below 1")
         if self.arch_learning_rate <= 0 or self.beta < 0:

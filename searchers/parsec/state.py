@@ -54,7 +54,7 @@ def load_state(
 
 
 def _restore_alpha(learner: Learner, alphas: Mapping[str, torch.Tensor]) -> None:
-    """Raises ValueError where they are not those of the space."""
+    """Raises ValueError where they are not those of the space, or not finite."""
     laws = learner.prior.laws
     if alphas.keys() != laws.keys():
         raise ValueError("alpha is of other decisions")
@@ -62,5 +62,7 @@ def _restore_alpha(learner: Learner, alphas: Mapping[str, torch.Tensor]) -> None
         alpha = laws[key].alpha
         if value.shape != alpha.shape or value.dtype != alpha.dtype:
             raise ValueError(f"alpha of `{key}` is {list(value.shape)}, not {list(alpha.shape)}")
+        if not torch.isfinite(value).all():
+            raise ValueError(f"alpha of `{key}` is not finite")
         with torch.no_grad():
             alpha.copy_(value)
