@@ -7,7 +7,6 @@ merged, so the work grows with the number of different states, not of genotypes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from math import comb
 
@@ -16,7 +15,7 @@ from ..ir.diagnostics import Diagnostic, FusegraphError
 from ..ir.graph import Graph
 from ..ir.levels import Levels
 from ..ir.reach import skeleton
-from ..ir.sites import WHOLE, Site, Skeleton
+from ..ir.sites import WHOLE, Site, Skeleton, mask_of
 from .explore import enumerate_genotypes
 from .requirements import is_measured
 
@@ -61,13 +60,6 @@ def _is_exact(decision: Decision) -> bool:
     return least == most
 
 
-def _mask(places: Iterable[int]) -> int:
-    mask = 0
-    for place in places:
-        mask |= 1 << place
-    return mask
-
-
 class _Counter:
     """The states while the sites of one space are visited from the outputs down."""
 
@@ -83,7 +75,7 @@ class _Counter:
                 key = site.decision.key
                 self.uses[key] = self.uses.get(key, 0) + 1
                 self.last.setdefault(key, place)
-        self.states: _States = {(_mask(bones.roots), ()): 1}
+        self.states: _States = {(mask_of(bones.roots), ()): 1}
 
     def count(self) -> int:
         """The number of ways from the outputs down to nothing."""
@@ -110,10 +102,10 @@ class _Counter:
         """The states behind a site that all of these need."""
         decision = site.decision
         if decision is None:
-            return _joined(live, _mask(site.branches[0]))
+            return _joined(live, mask_of(site.branches[0]))
         if isinstance(decision, Levels):
             many = decision.bounds()[not self.least]
-            behind = _joined(live, _mask(site.branches[0]))
+            behind = _joined(live, mask_of(site.branches[0]))
             return {state: ways * many for state, ways in behind.items()}
         if self.uses[decision.key] > 1:
             return self._tied(site, decision, live)
@@ -122,7 +114,7 @@ class _Counter:
         after: _States = {}
         times: dict[int, int] = {}
         for index in range(len(decision.labels)):
-            taken = _mask(site.branches[index])
+            taken = mask_of(site.branches[index])
             times[taken] = times.get(taken, 0) + _settings_with(decision, site.slot, index)
         self._spend(len(times) * len(live))
         for (mask, known), ways in live.items():
@@ -140,12 +132,12 @@ class _Counter:
             if setting is None:
                 fresh[mask, known] = ways
             else:
-                state = (mask | _mask(site.taken(setting)), known)
+                state = (mask | mask_of(site.taken(setting)), known)
                 after[state] = after.get(state, 0) + ways
         if fresh:
             self._spend(decision.count() * len(fresh))
             for setting in decision.settings():
-                taken = _mask(site.taken(setting))
+                taken = mask_of(site.taken(setting))
                 for (mask, known), ways in fresh.items():
                     state = (mask | taken, tuple(sorted([*known, (decision.key, setting)])))
                     after[state] = after.get(state, 0) + ways
@@ -158,7 +150,7 @@ class _Counter:
         most = decision.take if isinstance(decision, KOf) else 1
         counted: dict[tuple[int, _Known, int], int] = {(m, k, 0): w for (m, k), w in live.items()}
         for branch in site.branches:
-            taken = _mask(branch)
+            taken = mask_of(branch)
             further = dict(counted)
             for (mask, known, number), ways in counted.items():
                 if isinstance(decision, KOf) and number == most:

@@ -2,8 +2,8 @@
 
 Each decision is drawn from a law of its own; what is not reached costs nothing, what is computed
 once costs once. The expectation is then a polynomial in the probabilities. It is found once, by a
-walk like that of `count` from the outputs down, over the sets of what is still needed; its value
-takes additions and multiplications alone, so probabilities may be numbers, arrays or tensors.
+walk like that of `count` from the outputs down, over the sets of what is still needed;
+`polynomial.py` has its value.
 
 The costs are those of `cost(specialise(space, genotype))`, before `simplify`, of one sample.
 `require` rules nothing out: the law is that of the draws, not of what is kept of them.
@@ -12,10 +12,8 @@ The costs are those of `cost(specialise(space, genotype))`, before `simplify`, o
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import permutations, product
+from itertools import product
 from math import prod
-from typing import Any, Generic, TypeVar
 
 from ..ir.cells import expand
 from ..ir.decisions import Decision, KOf, OneOf, Setting, SomeOf
@@ -24,82 +22,19 @@ from ..ir.dims import Expr, Static
 from ..ir.graph import Graph
 from ..ir.node import Node
 from ..ir.settling import settle
+from ..ir.sites import mask_of
 from .coinciding import Coinciding
 from .cost_sites import MEASURES, CostSites, Group, Site, cost_sites, open_in, values_of
+from .polynomial import ExpectedCost, Factor, Part, Sources
 
 MOST_SETTINGS = 5_000
 """Of one decision."""
 MOST_WORK = 300_000
 """Terms of the polynomial, and settings that are tried to find it."""
 
-N = TypeVar("N")
-
-_Factor = tuple[str, tuple[int, ...]]
-"""A decision and some of its settings, by their places: the probability of any of them."""
 _Known = tuple[tuple[str, int], ...]
-_Part = tuple[tuple[_Factor, ...], tuple[float, ...]]
-"""Costs, by MEASURES, and the settings under which they are paid."""
 _State = tuple[int, int, _Known]
 """What is still needed, which members of groups were met, settings that matter again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Expected(Generic[N]):
-    """Expected parameters, multiply-adds and bytes of activations."""
-
-    parameters: N
-    macs: N
-    activation_bytes: N
-
-    @property
-    def flops(self) -> N:
-        """Two for each multiply-add."""
-        return 2 * self.macs  # pyright: ignore[reportOperatorIssue, reportUnknownVariableType]
-
-
-@dataclass(frozen=True, eq=False)
-class ExpectedCost:
-    """The polynomial. `steps` are the probabilities of states, each a sum over earlier states times
-    the probability of some settings; `terms` what is paid in states, by product of probabilities.
-    """
-
-    decisions: Mapping[str, Decision]
-    steps: tuple[tuple[tuple[int, _Factor | None], ...], ...]
-    terms: tuple[tuple[tuple[int, ...], tuple[_Part, ...]], ...]
-
-    def value(self, weights: Mapping[str, Any]) -> Expected[Any]:
-        """The expected cost under these laws; a decision without one is uniform.
-
-        A law has, for one of several, k of several and open numbers, the probability of each
-        setting in the order of `Decision.settings()`, which add up to 1; for subsets that of each
-        candidate to be taken, apart from the others but for the empty set, which is drawn again.
-        """
-        laws: dict[str, Sequence[Any]] = {}
-        known: dict[_Factor, Any] = {}
-
-        def probability(factor: _Factor) -> Any:
-            found = known.get(factor)
-            if found is None:
-                key, places = factor
-                if key not in laws:
-                    laws[key] = _law(self.decisions[key], weights.get(key))
-                found = known[factor] = _sum([laws[key][place] for place in places])
-            return found
-
-        states: list[Any] = [1.0]
-        for step in self.steps:
-            states.append(
-                _sum([states[s] if f is None else states[s] * probability(f) for s, f in step])
-            )
-        totals: list[Any] = [0.0] * len(MEASURES)
-        for places, parts in self.terms:
-            mass = _sum([states[place] for place in places])
-            for factors, costs in parts:
-                share = mass
-                for factor in factors:
-                    share = share * probability(factor)
-                totals = [t + share * c if c else t for t, c in zip(totals, costs, strict=True)]
-        return Expected(*totals)
 
 
 def expected_cost(space: Graph, sizes: Mapping[str, int] | None = None) -> ExpectedCost:
@@ -138,7 +73,7 @@ class _Walk:
         self.decisions = decisions
         self.settings = {key: list(d.settings()) for key, d in decisions.items() if _few(d)}
         self.work = 0
-        self.steps: list[tuple[tuple[int, _Factor | None], ...]] = []
+        self.steps: list[Sources] = []
         self.paid: dict[tuple[int, int, int, _Known], list[int]] = {}
         self.groups: dict[int, list[Group]] = {}
         self.last: dict[str, int] = {}
@@ -157,9 +92,9 @@ class _Walk:
 
     def polynomial(self) -> ExpectedCost:
         """Visit every site, and take down what is paid."""
-        states: dict[_State, int] = {(_mask(self.roots), 0, ()): 0}
+        states: dict[_State, int] = {(mask_of(self.roots), 0, ()): 0}
         for place, site in enumerate(self.sites):
-            following: dict[_State, list[tuple[int, _Factor | None]]] = {}
+            following: dict[_State, list[tuple[int, Factor | None]]] = {}
             for (mask, met, known), node in states.items():
                 if not mask >> place & 1:
                     following.setdefault((mask, met, known), []).append((node, None))
@@ -169,7 +104,7 @@ class _Walk:
                 if site.decision is None:
                     about = {key for keys in site.costs for key in keys}
                     self._pay(place, -1, 0, _only(known, about), node)
-                    state = (mask | _mask(site.needs[0]), met, known)
+                    state = (mask | mask_of(site.needs[0]), met, known)
                     following.setdefault(state, []).append((node, None))
                     continue
                 for needs, kept, factor in self._branches(site, site.decision, known, place):
@@ -178,7 +113,7 @@ class _Walk:
             states = {state: self._state(sources) for state, sources in following.items()}
             for number, group in enumerate(self.groups.get(place, ())):
                 about = frozenset[str]().union(*group.decisions.values())
-                among = _mask([place for _, place, _ in group.members])
+                among = mask_of([place for _, place, _ in group.members])
                 for (_, met, known), node in states.items():
                     if met & among:
                         self._pay(place, number, met & among, _only(known, about), node)
@@ -197,7 +132,7 @@ class _Walk:
     def _pay(self, place: int, group: int, met: int, known: _Known, node: int) -> None:
         self.paid.setdefault((place, group, met, known), []).append(node)
 
-    def _state(self, sources: list[tuple[int, _Factor | None]]) -> int:
+    def _state(self, sources: list[tuple[int, Factor | None]]) -> int:
         """The place of the probability of a state."""
         if len(sources) == 1 and sources[0][1] is None:
             return sources[0][0]
@@ -206,29 +141,29 @@ class _Walk:
 
     def _branches(
         self, site: Site, decision: Decision, known: _Known, place: int
-    ) -> list[tuple[int, _Known, _Factor | None]]:
+    ) -> list[tuple[int, _Known, Factor | None]]:
         """What is needed next, what is known then, and how probable that is."""
         key, settings = decision.key, self._settings_of(decision.key)
         given = dict(known).get(key)
         if given is not None:
-            return [(_mask(site.taken(settings[given])), known, None)]
+            return [(mask_of(site.taken(settings[given])), known, None)]
         if self.last[key] > place:
             return [
-                (_mask(site.taken(s)), tuple(sorted([*known, (key, number)])), (key, (number,)))
+                (mask_of(site.taken(s)), tuple(sorted([*known, (key, number)])), (key, (number,)))
                 for number, s in enumerate(settings)
             ]
         alike: dict[int, list[int]] = {}
         for number, setting in enumerate(settings):
-            alike.setdefault(_mask(site.taken(setting)), []).append(number)
+            alike.setdefault(mask_of(site.taken(setting)), []).append(number)
         return [(needs, known, (key, tuple(numbers))) for needs, numbers in alike.items()]
 
     def _forgotten(self, states: dict[_State, int], place: int) -> dict[_State, int]:
         """The states without what does not matter behind this place; those that agree are one."""
         gone = {key for key, last in self.last.items() if last == place}
-        left = ~_mask([other for other, last in self.met.items() if last == place])
+        left = ~mask_of([other for other, last in self.met.items() if last == place])
         if not gone and left == -1:
             return states
-        merged: dict[_State, list[tuple[int, _Factor | None]]] = {}
+        merged: dict[_State, list[tuple[int, Factor | None]]] = {}
         for (mask, met, known), node in states.items():
             state = (mask, met & left, tuple([k for k in known if k[0] not in gone]))
             merged.setdefault(state, []).append((node, None))
@@ -248,12 +183,12 @@ class _Walk:
 
     def _parts(
         self, place: int, number: int, met: int, known: Mapping[str, int]
-    ) -> tuple[_Part, ...]:
+    ) -> tuple[Part, ...]:
         """What is paid, apart by the settings of decisions that are not known there."""
         if number >= 0:
             (keys,) = self._keys_of(place, number, met)
             return self._parts_of_group(self.groups[place][number], keys, met, known)
-        found: list[_Part] = []
+        found: list[Part] = []
         for keys, costs in self.sites[place].costs.items():
 
             def paid(
@@ -266,7 +201,7 @@ class _Walk:
 
     def _parts_of_group(
         self, group: Group, keys: Sequence[str], met: int, known: Mapping[str, int]
-    ) -> tuple[_Part, ...]:
+    ) -> tuple[Part, ...]:
         there = [(node, cost) for node, place, cost in group.members if met >> place & 1]
 
         def paid(settings: Mapping[str, Setting]) -> tuple[float, ...]:
@@ -294,7 +229,7 @@ class _Walk:
         keys: Sequence[str],
         known: Mapping[str, int],
         paid: Callable[[Mapping[str, Setting]], tuple[float, ...]],
-    ) -> list[_Part]:
+    ) -> list[Part]:
         """What is paid under each joint setting of these decisions; settings that agree together
         where one decision is left.
         """
@@ -305,7 +240,7 @@ class _Walk:
         for numbers in product(*[range(len(settings)) for settings in options]):
             chosen = {k: s[n] for k, s, n in zip(free, options, numbers, strict=True)}
             found.setdefault(paid({**given, **chosen}), []).append(numbers)
-        parts: list[_Part] = []
+        parts: list[Part] = []
         for costs, numbers in found.items():
             if not any(costs):
                 continue
@@ -340,13 +275,6 @@ def _only(known: _Known, keys: Iterable[str]) -> _Known:
     return tuple([entry for entry in known if entry[0] in keys])
 
 
-def _mask(places: Iterable[int]) -> int:
-    mask = 0
-    for place in places:
-        mask |= 1 << place
-    return mask
-
-
 def _number(value: Static) -> float:
     assert not isinstance(value, Expr), "all decisions are settled, and all sizes have numbers"
     return float(value)
@@ -362,47 +290,3 @@ def _too_hard(space: Graph, why: str) -> FusegraphError:
             "smaller instance with --set, or the mean over genotypes that are drawn",
         )
     )
-
-
-def law_of_slots(decision: Decision, slots: Sequence[Sequence[Any]]) -> Sequence[Any]:
-    """The law of a decision from the weights of its candidates for each slot.
-
-    As `Supernet.weights` gives them under the policies `softmax` and `sigmoid`. For k of several
-    each slot draws by itself, until all draws are a setting; their order is forgotten.
-    """
-    if not isinstance(decision, KOf):
-        return slots[0]
-    rows = [slots[0]] * decision.take if len(slots) == 1 else slots
-    found: list[Any] = []
-    for setting in decision.settings():
-        orders = sorted(set(permutations(setting)))
-        found.append(_sum([_product([r[i] for r, i in zip(rows, o, strict=True)]) for o in orders]))
-    total = _sum(found)
-    return [value / total for value in found]
-
-
-def _law(decision: Decision, given: Sequence[Any] | None) -> Sequence[Any]:
-    """The probability of each setting."""
-    if given is None:
-        return [1.0 / decision.count()] * decision.count()
-    if not isinstance(decision, SomeOf):
-        return given
-    nothing = _product([1.0 - p for p in given])
-    return [
-        _product([p if i in setting else 1.0 - p for i, p in enumerate(given)]) / (1.0 - nothing)
-        for setting in decision.settings()
-    ]
-
-
-def _sum(values: Sequence[Any]) -> Any:
-    found = values[0]
-    for value in values[1:]:
-        found = found + value
-    return found
-
-
-def _product(values: Sequence[Any]) -> Any:
-    found = values[0]
-    for value in values[1:]:
-        found = found * value
-    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import product
+from math import exp
 from random import Random
 from typing import Any
 
@@ -14,14 +15,10 @@ from hypothesis import strategies as st
 
 from fusegraph.compiler.cost import cost
 from fusegraph.compiler.count import count
-from fusegraph.compiler.expected_cost import (
-    Expected,
-    expected_cost,
-    expected_cost_apart,
-    law_of_slots,
-)
+from fusegraph.compiler.expected_cost import expected_cost, expected_cost_apart
 from fusegraph.compiler.explore import complete, enumerate_genotypes, sample
 from fusegraph.compiler.policies import DARTS
+from fusegraph.compiler.polynomial import Expected, law_of_slots
 from fusegraph.compiler.relax import relax
 from fusegraph.compiler.specialise import specialise
 from fusegraph.ir.decisions import Decision, KOf, Setting, SomeOf
@@ -267,6 +264,47 @@ def test_a_supernet_tells_its_laws() -> None:
     weights = supernet.weights(alpha)
     laws = {key: law_of_slots(decision, weights[key])}
     assert figures(expected_cost(space).value(laws)) == pytest.approx(by_hand(space, laws, {}))
+
+
+# ── laws of almost nothing ───────────────────────────────────────────────────────────────────────
+
+SUBSET = "  a = linear(x, out=4)\n  output o = sum(?some some of {a, relu(y)})"
+
+
+@pytest.mark.parametrize("alpha", [-3.0, -16.0, -18.0, -40.0])
+def test_a_subset_of_which_hardly_any_is_drawn_has_its_cost_and_gradients(alpha: float) -> None:
+    space = small(SUBSET)
+    found = expected_cost(space)
+    key, *_ = space.decisions
+
+    def parameters(dtype: torch.dtype) -> tuple[float, list[float]]:
+        alphas = torch.tensor([alpha, alpha + 1], dtype=dtype, requires_grad=True)
+        value = found.value({key: torch.sigmoid(alphas)}).parameters
+        value.backward()
+        assert alphas.grad is not None
+        return value.item(), alphas.grad.tolist()
+
+    value, gradient = parameters(torch.float32)
+    p, q = [1 / (1 + exp(-a)) for a in (alpha, alpha + 1)]
+    # the first has 20 parameters: 20 p / (p + q - p q), and its derivatives along both alphas
+    over = p + q - p * q
+    assert value == pytest.approx(20 * p / over, rel=1e-5)
+    slope = 20 * p * q / over**2 * (1 - p)
+    assert gradient == pytest.approx([slope, -slope * (1 - q)], rel=1e-5)
+
+
+@pytest.mark.parametrize("law", [[0.0, 0.0], torch.zeros(2), torch.full((2,), -200.0).sigmoid()])
+def test_a_law_that_never_takes_any_is_an_error(law: Any) -> None:
+    space = small(SUBSET)
+    with pytest.raises(ValueError, match="never draw any of its settings"):
+        expected_cost(space).value(dict.fromkeys(space.decisions, law))
+
+
+def test_slots_that_never_draw_a_setting_are_an_error() -> None:
+    space = small("  a = linear(x, out=4)\n  output o = concat(?two 2 of {x, a, y})")
+    (decision,) = space.decisions.values()
+    with pytest.raises(ValueError, match="never draw any of its settings"):
+        law_of_slots(decision, [[1, 0, 0], [1, 0, 0]])
 
 
 # ── limits ───────────────────────────────────────────────────────────────────────────────────────
