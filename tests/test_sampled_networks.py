@@ -159,6 +159,37 @@ def test_statistics_are_of_each_network_and_updated_in_their_order() -> None:
     assert any(not torch.equal(mine[name], theirs[name]) for name in mine)
 
 
+_MIXED = """fuse 1
+space mixed {
+  dim N
+  input x: f32[N, 16]
+  input y: f32[N, 8]
+  let h = relu(batch_norm(linear(x, out=?h of {8, 16})))
+  output logits = linear(?k of {p: h, q: batch_norm(linear(y, out=12))}, out=4)
+}
+"""
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_under_autocast_networks_compute_what_they_do_alone(training: bool) -> None:
+    space = loads(_MIXED).graph
+    networks = [*dict.fromkeys(drawn(space, 8))]
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"x": (16, 16), "y": (16, 8)}
+    batch = {n: torch.randn(shape, generator=generator) for n, shape in shapes.items()}
+    together = SampledNetworks(space, 0).train(training)
+    apart = copy.deepcopy(together)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        outputs = together.run(networks, batch)
+        for graph, mine in zip(networks, outputs, strict=True):
+            theirs = alone(apart, graph).run(batch)
+            assert isinstance(theirs, Tensor)
+            assert torch.equal(mine["logits"], theirs)
+    buffers = dict(apart.named_buffers())
+    for name, buffer in together.named_buffers():
+        torch.testing.assert_close(buffer, buffers[name], rtol=1e-6, atol=1e-7)
+
+
 # ── small layers ─────────────────────────────────────────────────────────────────────────────────
 
 

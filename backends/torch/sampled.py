@@ -81,7 +81,7 @@ class SampledNetworks(nn.Module):
         """The steps that are run one by one, after all others have their values."""
         taps = {s: inputs[s.node["name"]] for s in plan.steps if s.call is None}
         values.update(taps)
-        apart = any(tap.requires_grad for tap in taps.values()) or torch.is_autocast_enabled()
+        apart = any(tap.requires_grad or _autocast(tap.device.type) for tap in taps.values())
         if apart or all(step.column is None for step in plan.steps):
             return [step for step in plan.steps if step.call is not None]
         needed = {step for ends in plan.outputs for _, step in ends}
@@ -123,6 +123,11 @@ class SampledNetworks(nn.Module):
             if tensor.is_floating_point():
                 return tensor
         return torch.empty(0)
+
+
+def _autocast(device: str) -> bool:
+    """Whether ops on this kind of device choose their precision themselves; not all kinds can."""
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def _last_reads(steps: Sequence[Step], plan: Plan) -> dict[Step, list[Step]]:

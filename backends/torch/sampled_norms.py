@@ -12,13 +12,16 @@ from .sampled_steps import Step
 
 
 def normed(step: Step, x: Tensor, statistics: dict[Step, Tensor]) -> Tensor:
-    """A batch norm by the statistics of x, kept for the running ones: mean and variance, [2, C]."""
+    """A batch norm by the statistics of x, kept for the running ones: mean and variance, [2, C].
+
+    They have the precision of the running ones, which is not that of x under autocast.
+    """
     module, node = step.module, step.node
     assert module is not None
-    found = statistics[step] = torch.zeros(2, x.shape[1], dtype=x.dtype, device=x.device)
     weight, bias = module.weight, module.bias
     assert isinstance(weight, Tensor)
     assert isinstance(bias, Tensor)
+    found = statistics[step] = weight.new_zeros((2, x.shape[1]))
     return F.batch_norm(x, found[0], found[1], weight, bias, True, 1.0, node["eps"])
 
 
