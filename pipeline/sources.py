@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from random import Random
 
@@ -17,7 +18,7 @@ from ..ir.dsl import Program, is_genotype, load, load_genotype
 from ..ir.dsl.library import read_source
 from ..ir.genotype import Genotype
 from ..ir.graph import Graph
-from ..ir.levels import LevelGraph, LevelNode, Levels
+from ..ir.levels import Level, LevelGraph, LevelNode, Levels
 from ..ir.reach import walk
 from .problems import problem
 
@@ -137,6 +138,8 @@ def carry_over(genotype: Genotype, old: Program, new: Program, place: str = "") 
             settings[key] = _offered(before, after, setting)
         except UnknownLabel as error:
             raise _lost(f"`{key}` does not offer `{error}` there", new, place) from None
+        except ValueError as error:
+            raise _lost(str(error), new, place) from None
         if not after.admits(settings[key]):
             raise _lost(f"`{key}` takes another number of candidates there", new, place)
 
@@ -149,35 +152,45 @@ def carry_over(genotype: Genotype, old: Program, new: Program, place: str = "") 
 
 
 def _offered(before: Decision, after: Decision, setting: Setting) -> Setting:
-    """What the other decision calls this setting. Raises UnknownLabel.
+    """What the other decision calls this setting. Raises UnknownLabel, and ValueError with a
+    sentence where it is a levelled graph that cannot be there.
 
     The nodes of a levelled graph keep their shares of their levels' widths.
     """
     if not (isinstance(before, Levels) and isinstance(after, Levels)):
         return after.parse([before.labels[index] for index in setting])
-    old, new = [{level.number: level for level in found.levels} for found in (before, after)]
+    new = {level.number: level for level in after.levels}
     nodes: list[LevelNode] = []
     for node in before.graph_of(setting).nodes:
         if node.level not in new:
-            raise UnknownLabel(f"level {node.level}")
-        there, here = old[node.level], new[node.level]
-        try:
-            attributes = tuple(
-                [
-                    (name, _offered(there.attributes.named(name), here.attributes.named(name), own))
-                    for name, own in node.attributes
-                ]
-            )
-        except KeyError as error:
-            raise UnknownLabel(f"{error.args[0]} at level {node.level}") from None
-        width, rest = divmod(node.width * here.width, there.width)
-        if rest:
-            raise UnknownLabel(f"{node.width}/{there.width} of the width of level {node.level}")
-        nodes.append(LevelNode(node.level, width, node.inputs, attributes))
+            raise ValueError(f"`{after.key}` has no level {node.level} there")
+        what = f"a node of level {node.level} of `{after.key}`"
+        nodes.append(_node_offered(before.level(node.level), new[node.level], node, what))
     try:
         return after.setting_of(LevelGraph(tuple(nodes)))
     except ValueError as error:
-        raise UnknownLabel(f"this graph: {error}") from None
+        raise ValueError(f"`{after.key}` admits no such graph there: {error}") from None
+
+
+def _node_offered(there: Level, here: Level, node: LevelNode, what: str) -> LevelNode:
+    """The node in the other level. Raises ValueError with a sentence about `what`."""
+    settings: list[tuple[str, Setting]] = []
+    for name, own in node.attributes:
+        try:
+            known, found = there.attributes.named(name), here.attributes.named(name)
+            settings.append((name, _offered(known, found, own)))
+        except KeyError:
+            raise ValueError(f"{what} has a decision `{name}` here, and none there") from None
+        except UnknownLabel as error:
+            raise ValueError(f"{what} has `{name} = {error}`, which is not offered there") from None
+    width = Fraction(node.width * here.width, there.width)
+    if width not in here.shares:
+        share = Fraction(node.width, there.width)
+        raise ValueError(
+            f"{what} has {share} of the level's width, and {share} of {here.width} is {width}: "
+            f"nodes there are {', '.join(map(str, here.shares))} wide"
+        )
+    return LevelNode(node.level, int(width), node.inputs, tuple(settings))
 
 
 def _lost(what: str, new: Program, place: str) -> Exception:

@@ -13,6 +13,42 @@ from .errors import search_error
 T = TypeVar("T")
 
 
+class WrongValue(ValueError):
+    """A value that an option does not take: the option, and what it is in place of that."""
+
+    def __init__(self, option: str, words: str) -> None:
+        super().__init__(f"`{option}` {words}")
+        self.option = option
+        self.words = words
+
+
+def expect_range(
+    options: object,
+    name: str,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+) -> None:
+    """Raises WrongValue where the option of this name is not in its range."""
+    value = getattr(options, name)
+    fits = (
+        (least is None or value >= least)
+        and (above is None or value > above)
+        and (most is None or value <= most)
+        and (below is None or value < below)
+    )
+    if fits:
+        return
+    if most is None and below is None:
+        words = f"at least {least}" if above is None else f"above {above}"
+    else:
+        low = f"{least}" if above is None else f"above {above}"
+        words = f"from {low} to {most}" if below is None else f"from {low} to below {below}"
+    raise WrongValue(name, f"is {words}, not {value}")
+
+
 def read_options(kind: type[T], data: Mapping[str, Any], searcher: str) -> T:
     """The options dataclass `kind` from data; what is not given takes its default.
 
@@ -40,14 +76,22 @@ def read_options(kind: type[T], data: Mapping[str, Any], searcher: str) -> T:
                 help=f"give `{field.name}`",
             )
     values = {name: _accept(searcher, name, hints[name], value) for name, value in data.items()}
+    page = f"see `fusegraph explain {searcher}` for what each option means"
     try:
         return kind(**values)
+    except WrongValue as error:
+        raise search_error(
+            "E802",
+            f"the option `{error.option}` of the searcher `{searcher}` {error.words}",
+            place=f"searcher {searcher}",
+            help=page,
+        ) from error
     except ValueError as error:
         raise search_error(
             "E802",
             f"the searcher `{searcher}` cannot take these options: {error}",
             place=f"searcher {searcher}",
-            help=f"see `fusegraph explain {searcher}` for what each option means",
+            help=page,
         ) from error
 
 
@@ -60,7 +104,7 @@ def _accept(searcher: str, name: str, hint: Any, value: Any) -> Any:
         item = get_args(hint)[0]
         if isinstance(value, list | tuple):
             return tuple(_accept(searcher, name, item, v) for v in value)
-        expected = f"a list of {_words(item)}"
+        expected = f"a list of {_words(item).removeprefix('a ')}s"
     elif is_dataclass(hint) and isinstance(hint, type):
         if isinstance(value, hint):
             return value
@@ -92,3 +136,8 @@ def _words(hint: Any) -> str:
     if is_dataclass(hint):
         return "a table of " + ", ".join(f"`{field.name}`" for field in fields(hint))
     return names.get(hint, str(hint))
+
+
+def _shown(value: object) -> str:
+    """As a task file has it."""
+    return str(value).lower() if isinstance(value, bool) else repr(value)

@@ -20,7 +20,7 @@ from ..compiler.explore import enumerate_genotypes, sample
 from ..ir.genotype import Genotype
 from ..ir.graph import Graph
 from .errors import budget_too_small, search_error
-from .options import read_options
+from .options import WrongValue, expect_range, read_options
 from .progression import Progression, progression_of
 from .protocol import Event, Proposal, Round, TrialResult
 from .randomness import generator
@@ -43,10 +43,12 @@ class RandomOptions:
     lengths: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.trials < 1 or self.batch < 1:
-            raise ValueError("`trials` and `batch` are at least 1")
+        for name in ("trials", "batch"):
+            expect_range(self, name, least=1)
         if self.lengths and (min(self.lengths) < 0 or sum(self.lengths) < 1):
-            raise ValueError("`lengths` holds no negative number, and one that is positive")
+            found = ", ".join(map(str, self.lengths))
+            words = f"holds no negative number, and one that is positive, not [{found}]"
+            raise WrongValue("lengths", words)
 
 
 def within_budget(space: Graph, options: Mapping[str, Any], budget: int) -> dict[str, Any]:

@@ -244,10 +244,10 @@ def test_a_space_that_cannot_be_relaxed_is_refused_with_the_sizes() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"epochs": 0}, "`epochs` is at least 1"),
-        ({"arch_learning_rate": 0}, "`arch_learning_rate` is above 0"),
-        ({"arch_betas": [0.5]}, "`arch_betas` are two numbers"),
-        ({"arch_betas": [0.5, 1.0]}, "`arch_betas` are two numbers"),
+        ({"epochs": 0}, "is at least 1, not 0"),
+        ({"arch_learning_rate": 0}, "is above 0, not 0.0"),
+        ({"arch_betas": [0.5]}, "is two numbers from 0 to below 1, not [0.5]"),
+        ({"arch_betas": [0.5, 1.0]}, "not [0.5, 1.0]"),
         ({"rules": ["*.op"]}, "a rule is `PATTERN = softmax | gate | sigmoid`, not `*.op`"),
         ({"rules": ["*.op = soft"]}, "not `*.op = soft`"),
         ({"rules": ["depth = gate"]}, "has `depth`, which fits no decision of `edges`"),

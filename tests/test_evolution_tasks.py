@@ -112,7 +112,9 @@ def test_a_tournament_above_the_population_is_told_at_its_key(task: Task) -> Non
         searcher_of(wanted, prepared.searched, prepared.trained)
     [found] = error.value.diagnostics
     assert found.code == "E802"
-    assert found.message.endswith("`tournament` (5) is at most `population` (3)")
+    assert found.message.endswith(
+        "`tournament` of the searcher `evolution` is at most `population`, which is 3, not 5"
+    )
 
 
 # ── levelled graphs ──────────────────────────────────────────────────────────────────────────────
@@ -220,7 +222,10 @@ def test_a_graph_with_shares_that_are_too_small_does_not_carry_over(streams: Tas
         carry_over(split, fine, coarse)
     [found] = error.value.diagnostics
     assert found.code == "E410"
-    assert "is no share of level" in found.notes[0]
+    assert found.notes == (
+        "a node of level 0 of `v` has 1/4 of the level's width, and 1/4 of 16 is 4: nodes there "
+        "are 16 wide",
+    )
 
 
 def levels_in(space: Graph) -> Levels:

@@ -52,10 +52,10 @@ def test_an_unknown_option_is_answered_with_the_nearest() -> None:
     ("name", "options", "expected"),
     [
         ("mfas", {"candidates": "15"}, "takes a whole number, not '15'"),
-        ("mfas", {"candidates": True}, "takes a whole number, not True"),
+        ("mfas", {"candidates": True}, "takes a whole number, not true"),
         ("mfas", {"order": "both"}, "takes one of 'paper', 'release', not 'both'"),
         ("mfas", {"sigma": "wide"}, "takes a number, not 'wide'"),
-        ("mfas", {"variants": "act"}, "takes a list of a text, not 'act'"),
+        ("mfas", {"variants": "act"}, "takes a list of texts, not 'act'"),
         ("mfas", {"candidates": 0}, "at least 1"),
         ("mfas", {"end_temperature": 0}, "above 0"),
         ("random", {"trials": 0}, "at least 1"),

@@ -11,6 +11,7 @@ from ...compiler.policies import NAMED, Policies, PolicyName
 from ...ir.graph import Graph
 from ...training.bilevel import Alternate, ArchitectureSettings
 from ..errors import search_error
+from ..options import WrongValue, expect_range
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +55,13 @@ class BmNasOptions:
     compiled: bool = False
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise ValueError("`epochs` is at least 1")
-        if not 0 <= self.warmup < self.epochs:
-            raise ValueError(
-                f"`warmup` is from 0 to {self.epochs - 1}, as `epochs` goes on behind it"
-            )
-        if self.arch_learning_rate <= 0 or self.arch_weight_decay < 0:
-            raise ValueError("`arch_learning_rate` is above 0, `arch_weight_decay` not below 0")
+        expect_range(self, "epochs", least=1)
+        expect_range(self, "warmup", least=0, below=self.epochs)
+        expect_range(self, "arch_learning_rate", above=0)
+        expect_range(self, "arch_weight_decay", least=0)
         if len(self.arch_betas) != 2 or not all(0 <= beta < 1 for beta in self.arch_betas):
-            raise ValueError("`arch_betas` are two numbers, at least 0 and below 1")
+            found = ", ".join(map(str, self.arch_betas))
+            raise WrongValue("arch_betas", f"is two numbers from 0 to below 1, not [{found}]")
         for rule in self.rules:
             _parsed(rule)
 

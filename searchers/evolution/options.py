@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from ...ir.graph import Graph
 from ..errors import budget_too_small
-from ..options import read_options
+from ..options import WrongValue, expect_range, read_options
+
+_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +43,25 @@ class EvolutionOptions:
     mutations: int = 4
     connections: Literal["guided", "random", "none"] = "guided"
     bound: Literal["uniform", "constant"] = "uniform"
-    threshold: float = 0.5
+    threshold: float = _THRESHOLD
     crossover: float = 0.0
     inheritance: Literal["none", "parent"] = "none"
     prune: float = 0.25
 
     def __post_init__(self) -> None:
-        if min(self.population, self.tournament, self.children) < 1:
-            raise ValueError("`population`, `tournament` and `children` are at least 1")
+        for name in ("population", "tournament", "children"):
+            expect_range(self, name, least=1)
         if self.tournament > self.population:
-            raise ValueError(
-                f"`tournament` ({self.tournament}) is at most `population` ({self.population})"
-            )
-        if min(self.rounds, self.mutations) < 0:
-            raise ValueError("`rounds` and `mutations` are not negative")
-        if not 0.0 <= self.crossover <= 1.0:
-            raise ValueError("`crossover` is a probability, from 0 to 1")
-        if not (0.0 <= self.threshold < 1.0 and 0.0 <= self.prune < 1.0):
-            raise ValueError(
-                "`threshold` and `prune` are from 0 to below 1, as learned weights are"
+            words = f"is at most `population`, which is {self.population}, not {self.tournament}"
+            raise WrongValue("tournament", words)
+        for name in ("rounds", "mutations"):
+            expect_range(self, name, least=0)
+        expect_range(self, "crossover", least=0, most=1)
+        for name in ("threshold", "prune"):
+            expect_range(self, name, least=0, below=1)
+        if self.bound == "uniform" and self.threshold != _THRESHOLD:
+            raise WrongValue(
+                "threshold", 'is taken where `bound = "constant"` alone, and `bound` is "uniform"'
             )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ..options import expect_range
 from .schedule import Cooling, Order, Temperature
 from .surrogate import SurrogateOptions
 
@@ -49,12 +50,10 @@ class MfasOptions:
     surrogate_hidden: int = 100
 
     def __post_init__(self) -> None:
-        if self.candidates < 1 or self.iterations < 1:
-            raise ValueError("`candidates` and `iterations` are at least 1")
-        if min(self.start_temperature, self.end_temperature, self.sigma) <= 0:
-            raise ValueError("temperatures and `sigma` are above 0")
-        if self.surrogate_epochs < 1 or self.surrogate_hidden < 1:
-            raise ValueError("`surrogate_epochs` and `surrogate_hidden` are at least 1")
+        for name in ("candidates", "iterations", "surrogate_epochs", "surrogate_hidden"):
+            expect_range(self, name, least=1)
+        for name in ("start_temperature", "end_temperature", "sigma"):
+            expect_range(self, name, above=0)
 
     @property
     def temperature(self) -> Temperature:
