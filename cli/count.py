@@ -25,8 +25,8 @@ def count(
     """Count the genotypes of a space, exactly.
 
     Decisions that nothing reaches do not multiply. Where `require` rules some out and there are too
-    many to try one by one, or levelled graphs are too many to be told apart, the number is an upper
-    bound, and that is said.
+    many to try one by one, or asks for a latency, or levelled graphs are too many to be told apart,
+    the number is an upper bound, and that is said.
 
     \b
     Example:
@@ -38,6 +38,7 @@ def count(
     `settings`.
     """
     from ..compiler.count import count as count_genotypes
+    from ..compiler.requirements import is_measured
     from ..pipeline.sources import open_source
 
     space = open_source(file, pairs(settings)).graph
@@ -66,6 +67,10 @@ def count(
         print_error(
             f"between {rounded(counted.least)} and {rounded(counted.genotypes)}: the levelled "
             "graphs are too many to tell which differ in numbering alone; this is the upper bound"
+        )
+    elif counted.bound and any(map(is_measured, space.requires)):
+        print_error(
+            "an upper bound: `latency` is asked only of networks that are run, and none is run here"
         )
     elif counted.bound:
         print_error("an upper bound: `require` rules out some that are too many to try")

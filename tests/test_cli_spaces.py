@@ -81,6 +81,16 @@ def test_count_of_a_number_too_long_for_python_to_print_is_printed(tmp_path: Pat
     assert len(good("count", file).strip()) == 5419  # 4^9000
 
 
+def test_count_says_that_a_required_latency_is_not_looked_at(network: Path) -> None:
+    text = network.read_text().replace("linear(twice", "linear(?act of {relu, tanh}(twice")
+    network.write_text(
+        text.replace("axis=1)", "axis=1))").replace("=3)\n", "=3)\n  require latency <= 5\n")
+    )
+    answer = call("count", network)
+    assert answer.out == "2\n"
+    assert answer.err.startswith("an upper bound: `latency` is asked only of networks that are run")
+
+
 LEVELS = """fuse 1
 space levelled {{
   dim N
