@@ -36,9 +36,10 @@ def show(
     """Draw a space or a network.
 
     Cells are boxes, and open decisions are visibly open. A genotype file is drawn as its network;
-    with --genotype the whole space is drawn, and what the genotype takes stands out. A genotype of
-    `levels` is drawn as its nodes, level by level; --expand shows all its ops. Without --out,
-    Mermaid text is printed.
+    with --genotype the whole space is drawn, and what the genotype takes stands out. A space of
+    `levels` has a box for each level, and --expand opens none of them; its genotype is drawn as its
+    nodes, level by level, with --genotype too; --expand shows all ops of a genotype file. Without
+    --out, Mermaid text is printed.
 
     \b
     Example:

@@ -127,6 +127,7 @@ class _Network:
                 _number(inputs, "input"),
                 f"{_number(len(graph.nodes), 'node')} at {_number(self.levels.slots, 'level')}",
                 f"{len(graph.edges)} of {possible} possible edges",
+                "nodes numbered anew",
             ]
         )
 
@@ -135,8 +136,8 @@ def _weights_note(weights: Sequence[float]) -> tuple[str, ...]:
     if not weights:
         return ()
     return (
-        f"the darker an edge, the larger its learned weight: {min(weights):.2f} to "
-        f"{max(weights):.2f}",
+        "the darker an edge, the larger its learned weight, from 0 (faint) to 1 (black): here "
+        f"{min(weights):.2f} to {max(weights):.2f}",
     )
 
 

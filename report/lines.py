@@ -37,18 +37,10 @@ def write_net(net: PlacedNet, direction: Direction, out: list[str]) -> None:
 
 
 def write_weighed(nets: Sequence[PlacedNet], direction: Direction, out: list[str]) -> None:
-    """Lines whose links have weights, the darker the larger: the heaviest in the picture is black.
+    """Lines whose links have weights from 0 to 1: the darker the larger, alike in all pictures.
 
     What several links share is as dark as the heaviest of them.
     """
-    weights = [link.weight for net in nets for link in net.links if link.weight is not None]
-    if not weights:
-        return
-    least, most = min(weights), max(weights)
-
-    def share(weight: float) -> float:
-        return (weight - least) / (most - least) if most > least else 0.5
-
     strokes: list[tuple[float, str]] = []
     for net in nets:
         ends = {path.arrow: path for path in net.paths if path.arrow >= 0}
@@ -60,7 +52,7 @@ def write_weighed(nets: Sequence[PlacedNet], direction: Direction, out: list[str
                 if path.arrow == place
                 or (path.arrow < 0 and ends[place].start[along] >= path.end[along])
             ]
-            weight = share(max(reached))
+            weight = min(1.0, max(0.0, *reached))
             opacity = n(100 * (_FAINTEST + (1 - _FAINTEST) * weight))
             style = f'style="opacity:{opacity}%;stroke-width:{n(1.2 + 1.4 * weight)}"'
             tip, head = "", ""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+# The renderer of PNG files knows no font by `sans-serif`, so those of Linux systems are named.
 FONT = (
     'ui-sans-serif, system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, '
-    "sans-serif"
+    '"Liberation Sans", "Noto Sans", "DejaVu Sans", sans-serif'
 )
 NAME_SIZE = 12.5
 TEXT_SIZE = 12.5

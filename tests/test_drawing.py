@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Iterator
 from itertools import combinations
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -379,6 +380,15 @@ def test_png_is_an_image_of_the_size_of_the_drawing(monkeypatch: pytest.MonkeyPa
     assert image[:8] == b"\x89PNG\r\n\x1a\n"
     size = tuple(int.from_bytes(image[at : at + 4], "big") for at in (16, 20))
     assert size == tuple(2 * int(side) for side in found.groups())
+
+
+DEJAVU = Path("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")
+
+
+@pytest.mark.skipif(not DEJAVU.is_file(), reason="DejaVu Sans is not installed")
+def test_png_finds_the_font_of_linux_systems() -> None:
+    pytest.importorskip("resvg_py")
+    assert png(draw(loads(NETWORK).graph))[:8] == b"\x89PNG\r\n\x1a\n"
 
 
 def test_png_without_fonts_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,6 +167,20 @@ def test_the_larger_a_learned_weight_the_darker_its_line(text: str, seed: int) -
     assert [opacity for _, opacity in found] == sorted(opacity for _, opacity in found)
 
 
+def test_a_weight_is_as_dark_in_every_picture() -> None:
+    space = loads(SPACE).graph
+    taken, chosen = a_network(space, 2)
+    weights = weights_for(levels_in(space), chosen, Random(2))
+    shown: set[str] = set()
+    for others in (0.1, 0.5, 0.9):
+        first, *rest = weights
+        svg = draw(space, taken=taken, weights={first: 0.5, **dict.fromkeys(rest, others)})
+        shown |= set(
+            re.findall(r"weight 0.500</title><path class=\"[^\"]+\" style=\"([^\"]+)", svg)
+        )
+    assert shown == {"opacity:58%;stroke-width:1.9"}
+
+
 def test_a_network_of_the_papers_size_fits_on_a_page() -> None:
     """20 nodes: four at each level, each of which takes all below."""
     text = (ROOT / "examples" / "assemblenet" / "space.fuse").read_text(encoding="utf-8")
