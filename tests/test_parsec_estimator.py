@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.func import functional_call
+from torch.nn import functional
 
 from fusegraph.backends.torch import lower
 from fusegraph.backends.torch.sampled import SampledNetworks
@@ -28,7 +29,9 @@ from fusegraph.searchers.parsec.options import Measure, ParsecOptions
 from fusegraph.searchers.parsec.price import Price, excess
 from fusegraph.searchers.parsec.prior import Prior
 from fusegraph.training.batches import Batch
+from fusegraph.training.losses import Kind
 from fusegraph.training.settings import TrainSettings
+from fusegraph.training.steps import loss_of
 from gradient_conformance import EDGES, LIMITED
 from searcher_conformance import space_of
 
@@ -243,6 +246,45 @@ def test_a_steps_gradients_are_those_of_autograd_on_the_objective(name: str, bet
             else:
                 assert parameter.grad is not None
                 torch.testing.assert_close(scale * parameter.grad, grad, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["single", "multi"])
+def test_smoothing_and_balance_say_nothing_of_a_networks_likelihood(kind: Kind) -> None:
+    """They are of what the weights learn from: sum_k w_k loss_k, w of the labels as they are."""
+    prior = prior_of(EVERY_KIND)
+    networks = SampledNetworks(expand(prior.space), 3).double()
+    settings = SGD.model_copy(update={"label_smoothing": 0.4})
+    balance = torch.tensor([9.0, 0.1, 5.0], dtype=torch.float64) if kind == "multi" else None
+    learner = Learner(
+        prior, networks, ParsecOptions(), settings, torch.device("cpu"), 0,
+        kind=kind, positive_weight=balance,
+    )  # fmt: skip
+    batch = batch_of(prior.space)
+    if kind == "multi":
+        batch = Batch(batch.inputs, functional.one_hot(batch.labels, 3))
+    place = Place(1, 0, SGD, 0.01, {}, False)
+    samples = learner.draw(Random(5), place)
+    outputs = [networks.run([s.network], batch.inputs)[0]["logits"] for s in samples]
+
+    def each(balance: Tensor | None, smoothing: float) -> Tensor:
+        loss = loss_of(kind, balance, smoothing)
+        return torch.stack([loss(logits, batch.labels) for logits in outputs])
+
+    plain, trained = each(None, 0.0).detach(), each(balance, 0.4)
+    weights = torch.softmax(-plain * batch.labels.numel(), 0)
+    drawn = [sample.settings for sample in samples]
+    alphas, shared = [law.alpha for law in prior.laws.values()], [*networks.parameters()]
+    upward = -(weights * prior.log_probability(drawn, {})).sum()
+    wanted: list[Tensor | None] = [
+        *torch.autograd.grad(upward, alphas, allow_unused=True),
+        *torch.autograd.grad((weights * trained).sum(), shared, allow_unused=True),
+    ]
+    losses = learner.step(place, batch, samples, 1e-3)
+    torch.testing.assert_close(losses.unlikely, plain, rtol=0, atol=1e-12)
+    torch.testing.assert_close(losses.trained, trained.detach(), rtol=0, atol=1e-12)
+    for parameter, grad in zip([*alphas, *shared], wanted, strict=True):
+        if grad is not None:
+            torch.testing.assert_close(parameter.grad, grad, rtol=0, atol=1e-12)
 
 
 def test_with_every_network_drawn_once_the_gradient_is_exact() -> None:

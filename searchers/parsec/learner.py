@@ -82,15 +82,27 @@ class Learned:
     drawn: tuple[Settings, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """(K,) each, of the networks of a step: what the weights learn from, and -log P(y | X, A_k),
+    both means over the batch's terms. They differ by label smoothing and class balance.
+    """
+
+    trained: Tensor
+    unlikely: Tensor
+
+
 class Learner:
     """The shared weights, the prior, and both optimisers. `networks` are of the prior's space with
     its composites expanded, or of what is behind its prefix.
 
     A step draws K networks, computes their losses, and moves the weights along sum_k w_k grad
-    loss_k and alpha along its own estimate (see `estimator`). The gradient of the weights is that
-    of a *mean* over the batch's samples, for which learning rates are made; networks that are drawn
-    twice in a step run once, with one dropout mask. What no network of the step reaches does not
-    move: neither its weights, nor their momentum, nor their decay.
+    loss_k and alpha along its own estimate (see `estimator`). Label smoothing and class balance are
+    of loss_k alone: w_k and what is told of the likelihood are those of the labels as they are. The
+    gradient of the weights is that of a *mean* over the batch's samples, for which learning rates
+    are made; networks that are drawn twice in a step run once, with one dropout mask. What no
+    network of the step reaches does not move: neither its weights, nor their momentum, nor their
+    decay.
     """
 
     def __init__(
@@ -122,6 +134,8 @@ class Learner:
         balance = None if positive_weight is None else positive_weight.to(device)
         self._loss = loss_of(kind, balance, settings.label_smoothing)
         self._plain_loss = loss_of(kind, balance, 0.0)
+        altered = balance is not None or settings.label_smoothing > 0
+        self._unlikely = loss_of(kind, None, 0.0) if altered else self._loss
         metric = settings.metric
         self._score = (
             None if metric == "loss" else score_function(metric, kind, top_k=settings.top_k)
@@ -149,8 +163,9 @@ class Learner:
             losses = self.step(place, batch, samples, rate, index)
             size = len(batch.labels)
             seen += size
-            total += losses.mean().item() * size
-            evidences += evidence(-losses * self._count(batch)) / self._count(batch) * size
+            count = self._count(batch)
+            total += losses.trained.mean().item() * size
+            evidences += evidence(-losses.unlikely * count) / count * size
             expected += sum(sample.figure for sample in samples) / len(samples) / batches
         different = {sample.network: sample.settings for sample in samples}
         return Learned(
@@ -185,35 +200,42 @@ class Learner:
         drawn: Sequence[Sample],
         rate: float,
         index: int = 0,
-    ) -> Tensor:
-        """One step of the weights, and but for the warm-up of alpha; (K,) losses before it."""
+    ) -> Losses:
+        """One step of the weights, and but for the warm-up of alpha; the losses before it, float64
+        on the CPU.
+        """
         where = f"epoch {place.epoch}, batch {index + 1}"
         losses = self._losses(batch, [sample.network for sample in drawn], where)
-        known = losses.detach().to("cpu", torch.float64)
+        known = torch.stack([losses.trained.detach(), losses.unlikely]).to("cpu", torch.float64)
         if not torch.isfinite(known).all():
             worst = known[~torch.isfinite(known)][0].item()
             raise Diverged(place.epoch, index + 1, worst)
+        trained, unlikely = known
         count = self._count(batch) if self._options.likelihood == "sum" else 1
-        weights = importance(-known * count)
-        self._weight_step((weights.to(losses) * losses).sum(), rate, where)
+        weights = importance(-unlikely * count)
+        self._weight_step((weights.to(losses.trained) * losses.trained).sum(), rate, where)
         if not place.warming:
             self._arch_step(place, drawn, weights)
-        return known
+        return Losses(trained, unlikely)
 
-    def _losses(self, batch: Batch, graphs: Sequence[Graph], where: str) -> Tensor:
-        """(K,): the loss of each network on the batch, the mean over its samples."""
+    def _losses(self, batch: Batch, graphs: Sequence[Graph], where: str) -> Losses:
         different = list(dict.fromkeys(graphs))
         with precision_of(self._settings, self._device):
             with of_the_network(where):
                 outputs = self.networks.run(different, batch.inputs)
-            each: dict[Graph, Tensor] = {}
+            each: dict[Graph, tuple[Tensor, Tensor]] = {}
             for graph, found in zip(different, outputs, strict=True):
                 logits = precise(logits_of(found))
                 if not self._checked:
                     check_labels(self._kind, logits, batch.labels)
                     self._checked = True
-                each[graph] = self._loss(logits, batch.labels)
-        return torch.stack([each[graph] for graph in graphs])
+                loss = self._loss(logits, batch.labels)
+                unlikely = loss.detach()
+                if self._unlikely is not self._loss:
+                    unlikely = self._unlikely(logits.detach(), batch.labels)
+                each[graph] = loss, unlikely
+        trained, unlikely = zip(*[each[graph] for graph in graphs], strict=True)
+        return Losses(torch.stack(trained), torch.stack(unlikely))
 
     def _count(self, batch: Batch) -> int:
         """How many terms the mean of a loss has, which the likelihood of the batch sums."""

@@ -9,6 +9,8 @@ Recognition" (Auto-TSNet), section 1 and Table 2. Where it departs:
 * The weights move along the gradient of the mean over the batch's samples, not of the sum, as the
   paper's learning rates (0.4 for batches of 256) can only be meant. The importance weights are of
   the sum, unless `likelihood = "mean"`.
+* Label smoothing and class balance, where the settings have them, are of the weights' loss alone:
+  the likelihoods of eq. 1, and so the importance weights, are those of the labels as they are.
 * Decisions that a network does not reach are no part of its probability, see `prior`.
 * The learning rate falls along one cosine in each phase, and starts at 0.4 * batch / 256 where
   nobody set one: the supplement says nothing of a schedule while searching, and has 0.4 and a half
