@@ -1,7 +1,8 @@
-"""`fusegraph explain`: what a code, an op, a composite or a task file's key means."""
+"""`fusegraph explain`: what a code, an op, a composite, levels or a task file's key means."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
@@ -20,9 +21,10 @@ def explain(
 ) -> None:
     """Explain an error, an op, the keys of a task file, or a searcher's options.
 
-    `ops` lists the ops, `std` the composites of the standard library, `codes` the errors. `task`
-    shows every key of a task file, the name of a searcher (`mfas`, `random`, `evolution`, `bm_nas`,
-    `parsec`) every option of it.
+    `ops` lists the ops, `std` the composites of the standard library, `std/assemblenet` those of
+    one file of it, `codes` the errors. `task` shows every key of a task file, the name of a
+    searcher (`mfas`, `random`, `evolution`, `bm_nas`, `parsec`) every option of it, `levels` how
+    open levelled graphs are written.
 
     \b
     Example:
@@ -32,8 +34,8 @@ def explain(
     \b
     With --json: `topic` and `text`; for the lists `entries`, each with `name` and `title`.
     """
-    if topic in LISTS:
-        entries = LISTS[topic]()
+    entries = _entries(topic)
+    if entries:
         if as_json:
             print_json({"topic": topic, "entries": [{"name": n, "title": t} for n, t in entries]})
         else:
@@ -46,6 +48,15 @@ def explain(
         print_markdown(text)
     else:
         say(text)
+
+
+def _entries(topic: str) -> list[tuple[str, str]]:
+    """What a list holds, or a file of the standard library; nothing for all else."""
+    if topic in LISTS:
+        return LISTS[topic]()
+    if topic.startswith("std/"):
+        return [entry for entry in _std() if entry[0].startswith(f"{topic}: ")]
+    return []
 
 
 def _codes() -> list[tuple[str, str]]:
@@ -101,6 +112,8 @@ def _composites() -> dict[str, list[tuple[str, str]]]:
 
 
 def _page(topic: str) -> str:
+    from importlib.resources import files
+
     from ..ir.diagnostics import codes
     from ..ir.diagnostics import explain as page
     from ..ir.ops import PRIMITIVES
@@ -111,6 +124,9 @@ def _page(topic: str) -> str:
         from ..tasks.key_table import key_table
 
         return "# Task files\n\n" + key_table()
+    if topic == "levels":
+        text = files("fusegraph").joinpath("docs", "levels.md").read_text(encoding="utf-8")
+        return re.sub(r"<!--.*?-->\n", "", text)
     if topic in OPTIONS:
         return option_page(topic)
     if topic in PRIMITIVES:
@@ -122,11 +138,12 @@ def _page(topic: str) -> str:
     text = page(code)
     if text is not None:
         return text
-    near = nearest(topic, [*LISTS, "task", *OPTIONS, *PRIMITIVES, *cells])
+    libraries = {file for found in cells.values() for file, _ in found}
+    near = nearest(topic, [*LISTS, "task", "levels", *OPTIONS, *PRIMITIVES, *cells, *libraries])
     # Letters that look like digits are the usual slip.
     digits = "E" + code[1:].replace("O", "0").replace("I", "1")
     near = near or nearest(digits, codes(), likeness=0.5)
-    advice = f"did you mean {near}?" if near else "`explain ops` and `explain codes` list them"
+    advice = f"did you mean {near}?" if near else "`explain ops`, `std` and `codes` list them"
     raise typer.BadParameter(f"there is no page {topic!r}; {advice}", param_hint="'TOPIC'")
 
 

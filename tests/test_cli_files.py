@@ -149,6 +149,15 @@ def test_explain_takes_codes_in_small_letters_ops_and_lists() -> None:
     assert "softmax" in good("explain", "ops")
     assert code in good("explain", "codes")
     assert "learning_rate" in good("explain", "task")
+    page = good("explain", "levels")
+    assert page.startswith("# Levels\n")
+    assert "<!--" not in page
+
+
+def test_explain_lists_one_file_of_the_standard_library() -> None:
+    found = call("explain", "std/assemblenet", "--json").json["entries"]
+    assert "std/assemblenet: join" in [entry["name"] for entry in found]
+    assert all(entry["name"].startswith("std/assemblenet: ") for entry in found)
 
 
 def test_explain_shows_composites_as_they_are_written() -> None:
@@ -159,7 +168,8 @@ def test_explain_shows_composites_as_they_are_written() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "near"), [("E6O1", "E601"), ("E6999", "E6"), ("liner", "linear")]
+    ("asked", "near"),
+    [("E6O1", "E601"), ("E6999", "E6"), ("liner", "linear"), ("std/assemblnet", "std/assemblenet")],
 )
 def test_explain_gives_the_nearest_page(asked: str, near: str) -> None:
     answer = call("explain", asked)

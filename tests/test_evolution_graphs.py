@@ -13,6 +13,7 @@ from fusegraph.ir.decisions import OneOf, OpenNumber
 from fusegraph.ir.levels import Level, LevelGraph, Levels
 from fusegraph.ir.levels.attributes import Attributes
 from fusegraph.ir.sites import ALWAYS, Site
+from fusegraph.searchers.evolution.children import in_words
 from fusegraph.searchers.evolution.edges import edge_names, weights_of
 from fusegraph.searchers.evolution.lineage import Lineage
 from fusegraph.searchers.evolution.options import EvolutionOptions
@@ -109,7 +110,12 @@ def test_what_nothing_was_learned_about_is_kept() -> None:
     graph = graph_of(1)
     line = Lineage.of(LEVELS, graph).connected({}, EvolutionOptions(), Random(0))
     assert line.graph == graph
-    assert line.words == (f"rewired 0 of {len(graph.edges)} edges, 0 new",)
+    assert line.words == (f"kept {len(graph.edges)} of {len(graph.edges)} edges, added 0",)
+
+
+def test_what_was_done_twice_is_told_once() -> None:
+    assert in_words(["a", "b", "a"]) == "a (2 times), b"
+    assert in_words([]) == "nothing changed"
 
 
 def test_weights_are_on_record_by_the_keys_of_their_nodes() -> None:

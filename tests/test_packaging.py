@@ -16,9 +16,15 @@ import pytest
 from repository import ROOT, module_files, module_name, relative
 
 LEFT_BEHIND = shutil.ignore_patterns(
-    ".*", "*.egg-info", "__pycache__", "build", "dist", "runs", "tests", "docs", "benchmarks"
+    ".*", "*.egg-info", "__pycache__", "build", "dist", "runs", "tests", "benchmarks"
 )
-DATA = ("ir/std/*.fuse", "ir/diagnostics/pages/*.md", "ir/dsl/*.lark", "report/*.html")
+DATA = (
+    "docs/levels.md",
+    "ir/std/*.fuse",
+    "ir/diagnostics/pages/*.md",
+    "ir/dsl/*.lark",
+    "report/*.html",
+)
 
 
 @dataclass(frozen=True)
@@ -89,3 +95,4 @@ def test_installed_command_prints_its_help(installed: Installed) -> None:
     done = installed.run("-m", "fusegraph", "--help")
     assert done.returncode == 0, done.stderr
     assert "check" in done.stdout
+    assert installed.run("-m", "fusegraph", "explain", "levels").stdout.startswith("# Levels\n")

@@ -206,3 +206,22 @@ def test_a_budget_is_not_looked_at_where_it_says_nothing(monkeypatch: pytest.Mon
     deaf = Registered(SEARCHERS["random"].make)
     monkeypatch.setattr("fusegraph.searchers.registry.SEARCHERS", {"deaf": deaf})
     assert planned("deaf", {"trials": 9}, 4) == 9
+
+
+LEVELLED = """fuse 1
+space levelled {
+  dim N
+  input x: f32[N, 8]
+  levels v {
+    level 0 width 8 { linear(x, out=width) }
+    level 1 width 8 { ?act of {relu, tanh}(linear(concat(?from some of v[<1]), out=width)) }
+  }
+  output logits = linear(concat(v[1][*]), out=2)
+}
+"""
+
+
+def test_a_levelled_graph_is_left_to_those_that_draw_networks() -> None:
+    found = refusal("parsec", LEVELLED)
+    assert found.code == "E814"
+    assert found.help == "take a searcher that draws networks: `evolution` or `random`"

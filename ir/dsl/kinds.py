@@ -88,5 +88,7 @@ def whole_of(value: Any, tree: s.Tree) -> int:
         "E210",
         f"a known whole number is needed here, {what}",
         tree,
-        help="indices and bounds of loops cannot be open",
+        help="give a whole number: what is fixed when the file is read cannot be open"
+        if isinstance(value, Expr)
+        else "write a whole number",
     )

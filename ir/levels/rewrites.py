@@ -156,9 +156,9 @@ def _rewired(
     added = [edge for edge in absent if rng.random() < chance]
     draft = Draft.of(graph)
     mended(levels, draft, [*kept, *added], rng, weights)
-    gone = len(parent - draft.edges)
+    same = len(parent & draft.edges)
     new = len(draft.edges - parent)
-    return draft.finished(f"rewired {gone} of {len(parent)} edges, {new} new")
+    return draft.finished(f"kept {same} of {len(parent)} edges, added {new}")
 
 
 def prune(

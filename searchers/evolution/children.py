@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -29,6 +31,13 @@ def mutated(space: Graph, genotype: Genotype, options: EvolutionOptions, rng: Ra
     for _ in range(1 + rng.randint(0, options.mutations)):
         child = mutate(space, child, rng)
     return Child(child, told(genotype, child))
+
+
+def in_words(done: Sequence[str]) -> str:
+    """What was done, each once and with how often; `nothing changed` where nothing was."""
+    often = Counter(done)
+    shown = [what if times == 1 else f"{what} ({times} times)" for what, times in often.items()]
+    return ", ".join(shown) or "nothing changed"
 
 
 def told(parent: Genotype, child: Genotype) -> str:

@@ -14,7 +14,7 @@ from ...ir.graph import Graph
 from ...ir.levels import Levels
 from ...ir.levels.rewrites import prune
 from ..protocol import Parent
-from .children import Child
+from .children import Child, in_words
 from .edges import weights_of
 from .lineage import Lineage
 from .options import EvolutionOptions
@@ -53,7 +53,7 @@ def evolved(
     words = [] if other is None else [f"crossed with trial {other.trial}"]
     words += [text for line in lines.values() for text in line.words] + changed
     genotype = complete(space, settings, lambda decision: decision.sample(rng))
-    return Child(genotype, ", ".join(words) or "nothing changed", tuple(lines.values()))
+    return Child(genotype, in_words(words), tuple(lines.values()))
 
 
 def _mutate(

@@ -96,13 +96,15 @@ class Prior:
 def _no_law(space: Graph, missing: Sequence[Decision]) -> FusegraphError:
     first = missing[0]
     what = "a levelled graph is no fixed number of choices"
+    help = "take a searcher that draws networks: `evolution` or `random`"
     if isinstance(first, OneOf | KOf):
         what = f"it has {first.count():,}, and a probability for each of {SETTINGS:,} at most"
+        help = "offer fewer candidates, or take a searcher that draws networks, such as `random`"
     others = [f"`{decision.key}`" for decision in missing[1:8]]
     return search_error(
         "E814",
         f"`parsec` has no distribution over the settings of `{first.key}`: {what}",
         place=space.name,
         notes=(f"nor over those of {', '.join(others)}",) if others else (),
-        help="offer fewer candidates, or take a searcher that draws networks, such as `random`",
+        help=help,
     )
