@@ -109,7 +109,19 @@ class LevelsReader:
                 "this node", "let a node of a higher level take it, or leave it out and share the "
                 f"width of level {flaw.level} out among the others",
             )  # fmt: skip
-        return None if self.errors else levels.told(arranged(made)[0])
+        return None if self.errors else self._arranged(made)
+
+    def _arranged(self, nodes: Sequence[LevelNode]) -> Setting | None:
+        """The setting of nodes without a flaw."""
+        try:
+            return self._levels.told(arranged(nodes)[0])
+        except ValueError:
+            self._error(
+                "E501", f"too many nodes of `{self._levels.key}` are alike to put them in order",
+                self._tree.space.span, "in this genotype",
+                "let nodes differ in width, in what they take, or in their own decisions",
+            )  # fmt: skip
+            return None
 
     def _check_width(
         self, level: Level, nodes: Sequence[LevelNode], places: Sequence[_Place]
