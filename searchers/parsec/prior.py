@@ -13,7 +13,8 @@ from random import Random
 import torch
 from torch import Tensor
 
-from ...compiler.explore import TRIES
+from ...compiler.cost_bounds import unreachable
+from ...compiler.explore import BEFORE_BOUNDS, TRIES
 from ...compiler.requirements import nearest_miss, satisfied
 from ...ir.decisions import Decision, KOf, OneOf, Setting
 from ...ir.diagnostics import Diagnostic, FusegraphError
@@ -56,7 +57,7 @@ class Prior:
 
     def _satisfying(self, choose: Callable[[Decision], Setting]) -> dict[str, Setting]:
         seen: list[dict[str, Setting]] = []
-        while len(seen) < TRIES:
+        while len(seen) < TRIES and not (len(seen) == BEFORE_BOUNDS and unreachable(self.space)):
             settings = walk(self.space, choose)
             if satisfied(self.space, settings):
                 return settings
@@ -66,7 +67,11 @@ class Prior:
                 code="E503",
                 message=f"no genotype of `{self.space.name}` was found that satisfies its "
                 "`require`",
-                notes=(f"{TRIES} genotypes were drawn", *nearest_miss(self.space, seen)),
+                notes=(
+                    f"{len(seen)} genotypes were drawn",
+                    *unreachable(self.space),
+                    *nearest_miss(self.space, seen),
+                ),
                 help="widen the range to a value that can be reached, or open more decisions",
             )
         )
