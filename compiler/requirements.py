@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..ir.decisions import Setting
-from ..ir.dims import Static, symbols_in, text_of
+from ..ir.dims import Static, symbols_in, told
 from ..ir.graph import COUNTED, MEASURED, Graph, Requirement
 from ..ir.settling import bind, settle
 from .measures import counted, latency
@@ -136,11 +136,11 @@ def nearest_miss(
                 best = (abs(left - right), left, right)
         if best is not None:
             notes.append(
-                f"`{requirement.text}`: the nearest that was reached is {_shown(best[1])} "
+                f"`{requirement.told}`: the nearest that was reached is {_shown(best[1])} "
                 f"against {_shown(best[2])}"
             )
     return notes
 
 
 def _shown(value: Static) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else text_of(value)
+    return f"{value:.4g}" if isinstance(value, float) else told(value)

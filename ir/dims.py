@@ -7,6 +7,7 @@ atoms in one normal form, so that `4*C` and `C*4` are the same object. Atoms are
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -158,6 +159,25 @@ def text_of(value: Static) -> str:
     if isinstance(value, Fraction):
         return f"({value.numerator}/{value.denominator})"
     return repr(value)
+
+
+_FRACTION = re.compile(r"\((-?)(\d+)/(\d+)\)")
+_MOST_DECIMALS = 12
+
+
+def told(value: Static) -> str:
+    """`text_of` for people: fractions are decimals where these end, 0.01 in place of (1/100)."""
+    return _FRACTION.sub(_decimal, text_of(value)).replace("+ -", "- ")
+
+
+def _decimal(fraction: re.Match[str]) -> str:
+    top, bottom = int(fraction[2]), int(fraction[3])
+    for places in range(1, _MOST_DECIMALS + 1):
+        whole, rest = divmod(top * 10**places, bottom)
+        if not rest:
+            digits = f"{whole:0{places + 1}d}"
+            return f"{fraction[1]}{digits[:-places]}.{digits[-places:]}"
+    return fraction[0]
 
 
 _interned: WeakValueDictionary[tuple[tuple[Monomial, Number], ...], Expr] = WeakValueDictionary()

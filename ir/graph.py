@@ -9,7 +9,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from .decisions import Decision
-from .dims import Expr, Static, decisions_in, text_of
+from .dims import Expr, Static, decisions_in, text_of, told
 from .node import Node, everything, topological
 from .ops import CHOICE, INPUT, LEVELS, MAYBE
 from .sizes import sizes_named, with_tellers
@@ -34,6 +34,11 @@ class Requirement:
     def text(self) -> str:
         """As in the language, without the word `require`."""
         return f"{text_of(self.left)} {self.relation} {text_of(self.right)}"
+
+    @property
+    def told(self) -> str:
+        """`text` for people."""
+        return f"{told(self.left)} {self.relation} {told(self.right)}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from ..compiler.pipeline import network
 from ..compiler.requirements import unmeasured_violations
 from ..compiler.specialise import specialise
 from ..ir.decisions import Decision, Setting, UnknownLabel
-from ..ir.dims import text_of
+from ..ir.dims import told
 from ..ir.dsl import Program, is_genotype, load, load_genotype
 from ..ir.dsl.library import read_source
 from ..ir.genotype import Genotype
@@ -83,7 +83,7 @@ def expect_requirements(source: Source) -> None:
         f"this {what} fails a `require` of `{space.name}`",
         source.file,
         notes=tuple(
-            f"`{requirement.text}` is asked, and it is {text_of(left)} against {text_of(right)}"
+            f"`{requirement.told}` is asked, and it is {told(left)} against {told(right)}"
             for requirement, left, right in failed
         ),
         help="settle other candidates, or change what is required",

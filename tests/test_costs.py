@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 
 from fusegraph.compiler.cost import Cost, Line, cost, cost_lines
 from fusegraph.compiler.pipeline import network
-from fusegraph.ir.dims import symbol, text_of
+from fusegraph.ir.dims import Static, symbol, text_of
 from fusegraph.ir.dsl import load_genotype, loads
-from fusegraph.ir.graph import Graph
+from fusegraph.ir.graph import Graph, Requirement
 from repository import ROOT
 
 MFAS = ROOT / "examples" / "mfas"
@@ -125,3 +127,18 @@ def _leaves(lines: list[Line]) -> list[Line]:
 def test_what_a_network_does_not_reach_costs_nothing() -> None:
     body = "  input x: f32[N, 4]\n  dead = linear(x, out=1000)\n  output y = relu(x)"
     assert cost(_graph(body)) == Cost(0, 0, symbol("N") * 16)
+
+
+@pytest.mark.parametrize(
+    ("limit", "text", "told"),
+    [
+        (Fraction(1, 100), "latency <= (1/100)", "latency <= 0.01"),
+        (Fraction(-5, 2) * symbol("N"), "latency <= (-5/2)*N", "latency <= -2.5*N"),
+        (Fraction(1, 3), "latency <= (1/3)", "latency <= (1/3)"),
+    ],
+)
+def test_fractions_are_told_as_decimals_where_these_end(
+    limit: Static, text: str, told: str
+) -> None:
+    found = Requirement(symbol("latency"), "<=", limit)
+    assert (found.text, found.told) == (text, told)
