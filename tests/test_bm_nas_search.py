@@ -284,7 +284,7 @@ def test_a_supernet_that_diverges_later_names_the_best_epoch_so_far() -> None:
     [found] = refused.value.diagnostics
     assert found.code == "E701"
     assert found.place == "epoch 2, batch 1"
-    assert any("the best so far was epoch 1" in note for note in found.notes)
+    assert any("chosen so far is that of epoch 1, " in note for note in found.notes)
 
 
 # ── the state file ───────────────────────────────────────────────────────────────────────────────

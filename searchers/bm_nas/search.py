@@ -18,8 +18,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,15 +30,13 @@ from ...compiler.discretise import discretise
 from ...compiler.policies import fits
 from ...compiler.relax import Supernet, relax
 from ...compiler.relaxations import Alpha
-from ...compiler.requirements import violations
-from ...compiler.specialise import specialise
 from ...ir.diagnostics import Diagnostic, FusegraphError
-from ...ir.genotype import Genotype
 from ...ir.graph import Graph
 from ...tasks.sources import TaskData
 from ...training.bilevel import Bilevel, EpochLosses
 from ...training.settings import TrainSettings
-from ...training.steps import Diverged, choose_device, own_randomness
+from ...training.steps import choose_device, own_randomness
+from ..epochs import DIGITS, EpochSearcher, nothing_open
 from ..errors import search_error
 from ..genotypes import genotype_text
 from ..prepared import prepared
@@ -48,13 +46,26 @@ from .entropy import openness
 from .options import BmNasOptions
 from .state import load_state, save_state, shapes_of
 
-DIGITS = 6
-"""Of the weights in events."""
 _SEEDS = 1 << 31
 
 
-class BmNasSearch:
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """An epoch: its losses, and the supernet's loss, score and architecture after it."""
+
+    losses: EpochLosses
+    valid_loss: float
+    valid_score: float
+    values: dict[str, Alpha]
+
+
+class BmNasSearch(EpochSearcher[_Done]):
     """A gradient-based searcher, see `protocol.GradientSearcher`.
+
+    Of the settings, the epochs are the searcher's own, and the schedule is one cosine over the
+    whole search, moved on after every step, unless another one was asked for. The precision `auto`
+    is float32 everywhere: the fused kernels compute in one dtype. Where bfloat16 is asked for, the
+    supernet is the plain one.
 
     Raises FusegraphError: E506, E507 where the space cannot be relaxed, E813 where it has nothing
     to search, E802 where a rule of the options fits no decision.
@@ -62,47 +73,16 @@ class BmNasSearch:
 
     def __init__(self, space: Graph, options: BmNasOptions, seed: int) -> None:
         if not any(len(decision.labels) > 1 for decision in space.decisions.values()):
-            raise search_error(
-                "E813",
-                f"`bm_nas` learns the decisions of a space, and `{space.name}` has none that is "
-                "open",
-                place=space.name,
-                help="open a decision, or train the network by `fusegraph train`",
-            )
-        self._space = space
+            raise nothing_open("bm_nas", space)
+        super().__init__("bm_nas", space, options, seed)
         self._options = options
-        self._seed = seed
         self._supernet = relax(space, options.relaxation)
         self._check_rules()
-        self._epochs: list[Epoch] = []
-        self._run: _Run | None = None
-
-    # ── what all searchers have ──────────────────────────────────────────────────────────────────
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """See `AnySearcher.identity`."""
-        return {
-            "searcher": "bm_nas",
-            "space": self._space.digest,
-            "options": asdict(self._options),
-            "seed": self._seed,
-        }
 
     @property
     def planned(self) -> int:
         """As many as there are epochs."""
         return self._options.epochs
-
-    @property
-    def done(self) -> bool:
-        """Whether all epochs are done."""
-        return len(self._epochs) >= self._options.epochs
-
-    @property
-    def ending(self) -> str:
-        """See `AnySearcher.ending`."""
-        return f"{len(self._epochs)} epochs are done" if self.done else ""
 
     def best(self, count: int) -> list[Scored]:
         """The different genotypes of the epochs, each with its best score; best first.
@@ -121,30 +101,11 @@ class BmNasSearch:
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────
 
-    def begin(
-        self, data: TaskData, settings: TrainSettings, state: Path | None
-    ) -> tuple[Epoch, ...]:
-        """See `GradientSearcher.begin`.
+    def _loop(self, data: TaskData, settings: TrainSettings, state: Path | None) -> _Run:
+        return _Run(self._space, self._supernet, self._options, self._seed, data, settings, state)
 
-        Of `settings`, the epochs are the searcher's own, and the schedule is one cosine over the
-        whole search, moved on after every step, unless another one was asked for. The precision
-        `auto` is float32 everywhere: the fused kernels compute in one dtype. Where bfloat16 is
-        asked for, the supernet is the plain one.
-        """
-        self._run = run = _Run(self._supernet, self._options, self._seed, data, settings, state)
-        self._epochs = [*run.restored(self._space)]
-        return tuple(self._epochs)
-
-    def epoch(self) -> Epoch:
-        """See `GradientSearcher.epoch`."""
-        if self._run is None or self.done:
-            raise ValueError("epoch() comes after begin(), and not when the search is done")
-        started = time.perf_counter()
-        number = len(self._epochs) + 1
-        try:
-            losses, (valid_loss, score), values = self._run.epoch(number)
-        except Diverged as error:
-            raise self._diverged(error) from error
+    def _told(self, number: int, found: _Done, started: float) -> Epoch:
+        losses, values, score = found.losses, found.values, found.valid_score
         genotype = discretise(self._supernet, values, self._options.derive)
         violated = self._violated(genotype)
         best = self.best(1)
@@ -157,7 +118,7 @@ class BmNasSearch:
             entropies=self._entropies(values),
             train_loss=losses.train_loss,
             arch_loss=losses.arch_loss,
-            valid_loss=valid_loss,
+            valid_loss=found.valid_loss,
             valid_score=score,
             learning_rate=losses.learning_rate,
             best=False,
@@ -166,10 +127,7 @@ class BmNasSearch:
         )
         if _may_be_chosen(event) and (not best or score > best[0].score):
             event = replace(event, best=True)
-        done = [*self._epochs, Epoch(genotype, event)]
-        self._run.save(done)
-        self._epochs = done
-        return done[-1]
+        return Epoch(genotype, event)
 
     # ── beneath ──────────────────────────────────────────────────────────────────────────────────
 
@@ -186,12 +144,6 @@ class BmNasSearch:
                     help="write a decision's key, its last part, or a pattern such as `*.op`",
                 )
 
-    def _violated(self, genotype: Genotype) -> tuple[str, ...]:
-        if not self._space.requires:
-            return ()
-        network = specialise(self._space, genotype)
-        return tuple([requirement.text for requirement, _, _ in violations(network)])
-
     def _rounded(self, values: Mapping[str, Alpha]) -> dict[str, tuple[tuple[float, ...], ...]]:
         return {
             key: tuple([tuple([round(weight, DIGITS) for weight in slot]) for slot in slots])
@@ -204,21 +156,6 @@ class BmNasSearch:
             for key, slots in self._supernet.weights(values).items()
         }
 
-    def _diverged(self, error: Diverged) -> FusegraphError:
-        notes = ["the epochs before it are on record; nothing follows from this one"]
-        if best := self.best(1):
-            notes.append(f"the best so far was epoch {best[0].trial + 1}, with {best[0].score:.4f}")
-        [told] = error.diagnostics
-        return FusegraphError(
-            Diagnostic(
-                code="E701",
-                message=f"the supernet diverged: expected a finite loss, found {error.loss}",
-                place=told.place,
-                notes=tuple(notes),
-                help="lower `learning_rate` of `[search.train]`, or set its `gradient_clip`",
-            )
-        )
-
 
 def _may_be_chosen(event: ArchitectureEpoch) -> bool:
     return not event.violated and event.arch_loss is not None
@@ -229,6 +166,7 @@ class _Run:
 
     def __init__(
         self,
+        space: Graph,
         supernet: Supernet,
         options: BmNasOptions,
         seed: int,
@@ -236,6 +174,7 @@ class _Run:
         settings: TrainSettings,
         state: Path | None,
     ) -> None:
+        self._space = space
         self._options = options
         self._state = state
         self._supernet = supernet
@@ -275,24 +214,24 @@ class _Run:
         # As the file will hold it: tuples are lists there.
         self._what: dict[str, Any] = json.loads(json.dumps(what))
 
-    def restored(self, space: Graph) -> tuple[Epoch, ...]:
+    def restored(self) -> tuple[Epoch, ...]:
         """The epochs that are done, with everything as it was after them."""
         if self._state is None or not self._state.exists():
             return ()
-        return load_state(self._state, self._what, space, self.bilevel)
+        return load_state(self._state, self._what, self._space, self.bilevel)
 
-    def save(self, epochs: list[Epoch]) -> None:
+    def save(self, epochs: Sequence[Epoch]) -> None:
         """Keep all that the next epoch needs."""
         if self._state is not None:
             save_state(self._state, self._what, epochs, self.bilevel)
 
-    def epoch(self, number: int) -> tuple[EpochLosses, tuple[float, float], dict[str, Alpha]]:
-        """Losses, validation loss and score, and the architecture after it."""
+    def epoch(self, number: int) -> _Done:
+        """The epoch with this number, from 1."""
         with own_randomness(self._device):
             alternate = None if number <= self._options.warmup else self._options.alternate
             losses = self.bilevel.epoch(number, self._train, self._valid, alternate)
-            validated = self.bilevel.validate(number, self._valid)
-        return losses, validated, architecture_of(self.module, self._supernet)
+            loss, score = self.bilevel.validate(number, self._valid)
+        return _Done(losses, loss, score, architecture_of(self.module, self._supernet))
 
 
 def architecture_of(module: SupernetModule, supernet: Supernet) -> dict[str, Alpha]:

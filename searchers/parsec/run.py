@@ -17,12 +17,13 @@ from ...ir.graph import Graph
 from ...tasks.sources import TaskData
 from ...training.settings import TrainSettings
 from ...training.steps import choose_device, own_randomness
+from ..epochs import DIGITS
 from ..prepared import Prefix, prepared
 from ..protocol import Epoch
 from ..randomness import derive
 from .learner import Learned, Learner, Place
 from .options import ParsecOptions
-from .plan import Part, Plan
+from .plan import Part, Plan, shown_weights
 from .prior import Prior
 from .state import load_state, save_state
 
@@ -35,13 +36,17 @@ _DECAY = 5e-5
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """An epoch: what was learned, its genotype's settings, and what these are like."""
+    """An epoch: what was learned, its genotype's settings and what these are like; `weights` and
+    `entropies` as in `ArchitectureEpoch`.
+    """
 
     learned: Learned
     settings: dict[str, Setting]
     valid_loss: float
     valid_score: float
     cost: float
+    weights: dict[str, tuple[tuple[float, ...], ...]]
+    entropies: dict[str, float]
 
 
 class Run:
@@ -109,7 +114,11 @@ class Run:
             learned = self.learner.epoch(place, self._train)
             settings = self.learner.most_probable(place, learned.drawn)
             loss, score = self.learner.validate(settings, self._valid, number)
-        return Done(learned, settings, loss, score, self.learner.figure(settings))
+        cost = self.learner.figure(settings)
+        given = self._plan.fixed(self.prior, self._plan.parts[-1])
+        settled = {key: given[key] for key in self._plan.never_searched(self._space)}
+        weights, entropies = shown_weights(self.prior, settled, DIGITS)
+        return Done(learned, settings, loss, score, cost, weights, entropies)
 
     def _place(self, number: int) -> Place:
         part = self._plan.part_of(number)
