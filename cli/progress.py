@@ -34,6 +34,7 @@ class Watcher:
         self._task: Any = None
         self._stage = ""
         self._trial = ""
+        self._metric = ""
         self._total = 0
         self._done = 0
         self._replayed = 0
@@ -87,7 +88,7 @@ class Watcher:
 
     def _StageStarted(self, event: Any) -> None:  # noqa: N802 - named after the event
         self._stage, self._total, self._done = event.stage, event.trials, 0
-        self._trial = event.trial
+        self._trial, self._metric = event.trial, event.metric
         self._replayed, self._best, self._about = 0, None, ""
         note = f" ({event.note})" if event.note else ""
         if event.trials:
@@ -109,7 +110,8 @@ class Watcher:
     def _TrialFinished(self, event: Any) -> None:  # noqa: N802
         self._best = event.score if self._best is None else max(self._best, event.score)
         self._advance(event)
-        told = f"{self._done} of {self._total}: {event.score:.4f} in {event.seconds:.1f} s"
+        score = f"{self._metric} {event.score:.4f}".lstrip()
+        told = f"{self._done} of {self._total}: {score} in {event.seconds:.1f} s"
         if not event.replayed:
             late = time.monotonic() - self._said > SECONDS_BETWEEN_LINES
             self._line(told, always=self._bars is None and (late or self._stage == "final"))

@@ -67,9 +67,10 @@ def search(
     \b
     With --json: what `results.json` in the run folder holds, and `run`, the folder. Among its keys
     are `trials`, `failed`, `genotype`, `metric`, `valid`, `test`, `parameters`, `macs`,
-    `activation_bytes`, `latency` where it was measured, `price`, `finals` and `export`. With
-    --dry-run: `space`, `genotypes`, `searcher`, `trials`, `samples`, `run`.
+    `activation_bytes`, `latency` where it was measured, `price`, `target`, `finals` and `export`.
+    With --dry-run: `space`, `genotypes`, `searcher`, `trials`, `samples`, `run`.
     """
+    from ..pipeline.price import missed_target
     from ..pipeline.search import search_task, with_search
     from ..searchers.registry import trial_of
     from ..tasks.task_file import load_task
@@ -109,6 +110,8 @@ def search(
     tried = plural(results["trials"], trial_of(results["searcher"]))
     say(f"{tried} tried, {results['failed']} failed")
     tell_network(results, found.folder.path)
+    if missed := missed_target(results):
+        say(missed)
 
 
 def tell_network(results: Any, folder: Path) -> None:

@@ -36,9 +36,10 @@ class _Event(BaseModel):
 
 
 def architecture_of(
-    space: Graph, events: Iterable[Mapping[str, Any]]
+    space: Graph, events: Iterable[Mapping[str, Any]], *, mixed: bool = True
 ) -> ArchitectureSection | None:
-    """The epochs of a search over a supernet; None where there is none on record.
+    """The epochs of a search over a supernet; None where there is none on record. `mixed` says
+    whether the supernet mixes its candidates, or networks are drawn from a distribution.
 
     What is damaged, or belongs to another space, is left out, and a note says how many epochs are.
     An epoch may be on record twice, as a search that is resumed tells again what it did.
@@ -62,7 +63,7 @@ def architecture_of(
         many = f"{len(missing)} epochs" if len(missing) > 1 else "1 epoch"
         notes = (f"what the log has of {many} is damaged and left out",)
     epochs = tuple([found[number] for number in sorted(found)])
-    return ArchitectureSection(decisions_of(space), epochs, notes)
+    return ArchitectureSection(decisions_of(space), epochs, notes, mixed)
 
 
 def _epoch(space: Graph, event: _Event) -> LearntEpoch:

@@ -25,13 +25,14 @@ Stage = Literal["search", "final", "train", "refit", "test", "export"]
 class StageStarted:
     """A part of the run begins; `trials` is how many trainings it has at most, or epochs.
 
-    `trial` is what one of them is to people.
+    `trial` is what one of them is to people, `metric` what their scores are, where it is named.
     """
 
     stage: Stage
     trials: int = 0
     note: str = ""
     trial: str = "network"
+    metric: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,30 @@ def plain_score(score: float, metrics: Mapping[str, float]) -> float:
     return metrics.get(PLAIN_SCORE, score)
 
 
+def target_of(identity: Mapping[str, Any], network: Graph) -> dict[str, Any] | None:
+    """The range that a searcher of this identity aims at, and what the network that it searched
+    comes to; None for a searcher without one.
+    """
+    options: Any = identity.get("options", {})
+    if not (target := options.get("target")):
+        return None
+    measure, (least, most) = options["measure"], target
+    found = measure_of(network, measure)
+    return {"measure": measure, "least": least, "most": most, "found": found}
+
+
+def missed_target(results: Mapping[str, Any]) -> str:
+    """A line for a network outside its search's target; empty within it, or without one."""
+    target: Any = results.get("target")
+    if not target or target["least"] <= target["found"] <= target["most"]:
+        return ""
+    least, most, found = (f"{target[name] / 1e6:,.4g}" for name in ("least", "most", "found"))
+    return (
+        f"outside the target of {least} to {most} million {target['measure']}: the network that "
+        f"was searched has {found} million"
+    )
+
+
 def settings_of_costs(section: Mapping[str, Any]) -> list[tuple[str, str]]:
     """How a recorded `[search]` priced and timed its networks, for people."""
     told: list[tuple[str, str]] = []

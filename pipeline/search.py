@@ -33,7 +33,7 @@ from .evaluate import TaskEvaluator, evaluator_of
 from .events import EventLog, OnRunEvent, RunEvent, StageStarted, ignore
 from .export import export_best
 from .files import write_file
-from .price import COSTS, figures, measuring, plain_score
+from .price import COSTS, figures, measuring, plain_score, target_of
 from .problems import problem
 from .run_folder import RunFolder, begin_run
 from .searcher import searcher_of
@@ -120,7 +120,7 @@ def search_task(
             if not outcome.best:
                 raise _nothing_found(searcher, outcome, folder, store)
             trained = _finals(prepared, searcher, outcome, folder, store, finals, tell)
-        results = _finish(prepared, outcome, trained, folder, store, tell)
+        results = _finish(prepared, searcher, outcome, trained, folder, store, tell)
     return SearchResult(folder, outcome, trained, results)
 
 
@@ -207,8 +207,9 @@ def _finals(
     candidates = outcome.best[:finals]
     if isinstance(searcher, Finishing):
         candidates = [replace(found, genotype=searcher.finished(found)) for found in candidates]
-    tell(StageStarted("final", len(candidates)))
     settings = prepared.task.settings
+    metric = settings.train.metric + (", less its price" if settings.search.price else "")
+    tell(StageStarted("final", len(candidates), metric=metric))
     evaluator = TaskEvaluator(
         prepared.searched,
         prepared.data,
@@ -236,6 +237,7 @@ def _finals(
 
 def _finish(
     prepared: Prepared,
+    searcher: Searcher | GradientSearcher,
     outcome: Outcome,
     finals: tuple[Scored, ...],
     folder: RunFolder,
@@ -272,6 +274,7 @@ def _finish(
         "ending": outcome.ending,
         **network,
         "price": _price(prepared.task, outcome.best[best.trial].score, best.score),
+        "target": target_of(searcher.identity, network_of(prepared.searched.graph, best.genotype)),
         "best_trial": outcome.best[best.trial].trial,
         "final": f"final-{best.trial}",
         "finals": [

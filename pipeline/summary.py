@@ -38,13 +38,13 @@ from ..report.levelled import levels_of
 from ..report.page import write_report
 from ..report.text import rounded
 from ..searchers.protocol import PLAIN_SCORE
-from ..searchers.registry import trial_of
+from ..searchers.registry import mixes, trial_of
 from ..searchers.store import TrialStore
 from ..training.checkpoints import load_checkpoint
 from .architecture import architecture_of
 from .events import read_events
 from .learned import learned_connections
-from .price import settings_of_costs
+from .price import missed_target, settings_of_costs
 from .run_folder import RunFolder
 from .sources import Source, open_source
 
@@ -124,7 +124,7 @@ def _facts(counted: int | None, results: Mapping[str, Any]) -> Pairs:
     if counted is not None and counted > 1:
         facts.append(("genotypes", rounded(counted)))
     if "trials" in results:
-        facts.append(("networks tried", f"{results['trials']:,}"))
+        facts.append((f"{trial_of(results['searcher'])}s tried", f"{results['trials']:,}"))
     if results:
         metric = results["metric"]
         facts.append((f"{metric}, validation", _shown(metric, results["valid"])))
@@ -206,6 +206,7 @@ def _search(
     ]
     section: Any = settings["search"]
     metric, price = section["train"]["metric"], section.get("price")
+    final: Any = settings["train"]["metric"]
     told = [(name, _text(value)) for name, value in section["options"].items()]
     told += [(f"constant {name}", _text(value)) for name, value in section["set"].items()]
     # The epochs of candidates mean nothing where each trial is an epoch.
@@ -221,8 +222,11 @@ def _search(
         charts=_charts(events, metric),
         percent=metric in PERCENT,
         seconds=sum(record.seconds for record in records.values()),
-        architecture=architecture_of(space.graph, events),
+        notes=(missed,) if (missed := missed_target(results)) else (),
+        architecture=architecture_of(space.graph, events, mixed=mixes(section["searcher"])),
         finals=tuple([_final(entry, bool(price)) for entry in results.get("finals", ())]),
+        final_metric="" if final == metric else f"{final} on the validation split",
+        final_percent=final in PERCENT,
     )
 
 
@@ -250,7 +254,7 @@ def _pool(events: list[dict[str, Any]], metric: str) -> tuple[Chart, ...]:
     told = {e["round"]: e for e in events if e.get("event") == "PoolChanged"}
     if len(told) < 2:
         return ()
-    rounds = [float(number) for number in sorted(told)]
+    rounds = [float(number + 1) for number in sorted(told)]
     names = {"best": "best", "three_best": "mean of the three best", "worst": "worst"}
     series = [
         Series(name, rounds, [float(told[number][key]) for number in sorted(told)])

@@ -22,12 +22,14 @@ _ROUNDED = 1e-6
 @dataclass(frozen=True, slots=True)
 class OpenDecision:
     """A decision with its place: `edges` if it is among values that are there, such as features or
-    the results of steps, and not among ops or numbers; `inner` if it lies inside a composite.
+    the results of steps, and not among ops or numbers; `inner` if it lies inside a composite;
+    `features` if some of those values are there before anything is decided.
     """
 
     decision: Decision
     edges: bool = False
     inner: bool = False
+    features: bool = False
 
     @property
     def key(self) -> str:
@@ -88,11 +90,23 @@ class LearntEpoch:
 
 @dataclass(frozen=True, slots=True)
 class ArchitectureSection:
-    """How the architecture was learnt. `epochs` ascend; of those that were best, the last is."""
+    """How the architecture was learnt. `epochs` ascend; of those that were best, the last is.
+
+    `mixed`: by a supernet that mixes its candidates, whose best epoch is taken. Else by a
+    distribution that networks are drawn from, whose last epoch is taken.
+    """
 
     decisions: tuple[OpenDecision, ...]
     epochs: tuple[LearntEpoch, ...]
     notes: tuple[str, ...] = ()
+    mixed: bool = True
+
+    @property
+    def mark(self) -> str:
+        """The words at the epoch that was taken: `best: 12` or `taken: epoch 12`."""
+        if self.best is None:
+            return ""
+        return f"best: {self.best.number}" if self.mixed else f"taken: epoch {self.best.number}"
 
     @property
     def best(self) -> LearntEpoch | None:
@@ -110,11 +124,25 @@ def decisions_of(space: Graph) -> tuple[OpenDecision, ...]:
     found: dict[str, list[OpenDecision]] = {}
     for key, decision in space.decisions.items():
         mixed = [node for node in choices.get(key, []) if node.op is CHOICE]
-        told = OpenDecision(decision, among_values(decision, mixed), key in choices.keys() - outer)
+        edges = among_values(decision, mixed)
+        inner = key in choices.keys() - outer
+        features = edges and _of_features(choices.get(key, []))
+        told = OpenDecision(decision, edges, inner, features)
         found.setdefault(told.owner, []).append(told)
     return tuple(
         [d for owned in found.values() for d in sorted(owned, key=lambda d: (not d.edges, d.name))]
     )
+
+
+def _of_features(choices: Sequence[Node]) -> bool:
+    """Whether two candidates or more are there before anything is decided, and none of these is
+    made from another, as the steps of an open depth are.
+    """
+    candidates = dict.fromkeys([candidate for node in choices for candidate in node.inputs])
+    beneath = {c: frozenset(everything([c])) for c in candidates}
+    settled = [c for c in candidates if not any(n.op in (CHOICE, MAYBE) for n in beneath[c])]
+    apart = [c for c in settled if not any(c in beneath[d] for d in settled if d is not c)]
+    return len(apart) > 1 and len(apart) == len(settled)
 
 
 def compete(epochs: Sequence[LearntEpoch], key: str) -> bool:
@@ -149,8 +177,10 @@ def groups_of(section: ArchitectureSection) -> tuple[Group, ...]:
     groups: list[Group] = []
     for (inner, names, shared), members in found.items():
         name = names
-        if levels:
+        if levels and section.mixed:
             name = f"{'lower' if inner else 'upper'} level: {names}"
+        elif levels:
+            name = f"{'in' if inner else 'outside of'} composites: {names}"
         if sorts.count((inner, names)) > 1:
             name += ", competing" if shared else ", each by itself"
         groups.append(Group(name, tuple(members)))
@@ -159,8 +189,10 @@ def groups_of(section: ArchitectureSection) -> tuple[Group, ...]:
 
 def alike_decisions(section: ArchitectureSection) -> tuple[tuple[OpenDecision, ...], ...]:
     """Decisions of one owner with the same candidates and, in every epoch, the same weights: they
-    share one sum, as the left and the right operand of a step.
+    share one sum, as the left and the right operand of a step. A distribution has no such sums.
     """
+    if not section.mixed:
+        return tuple([(d,) for d in section.decisions])
     found: dict[tuple[object, ...], list[OpenDecision]] = {}
     for d in section.decisions:
         weights = tuple([epoch.weights.get(d.key, ()) for epoch in section.epochs])

@@ -108,7 +108,10 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class SearchSection:
-    """How the search went. `architecture` is what a search over a supernet learnt."""
+    """How the search went. `architecture` is what a search over a supernet learnt.
+
+    `final_metric` is what the `finals` were measured by, where it is not the search's `metric`.
+    """
 
     searcher: str
     metric: str
@@ -120,6 +123,8 @@ class SearchSection:
     notes: tuple[str, ...] = ()
     architecture: ArchitectureSection | None = None
     finals: tuple[Final, ...] = ()
+    final_metric: str = ""
+    final_percent: bool = True
 
 
 @dataclass(frozen=True, slots=True)

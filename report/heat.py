@@ -28,11 +28,15 @@ class HeatRow:
 
 
 def heat_chart(
-    rows: Sequence[HeatRow], columns: Sequence[int], look: Look = PLAIN, best: int | None = None
+    rows: Sequence[HeatRow],
+    columns: Sequence[int],
+    look: Look = PLAIN,
+    best: int | None = None,
+    mark: str = "",
 ) -> str:
     """Rows of shades between the least and the greatest value; dots, or numbers, where taken.
 
-    `columns` are ascending numbers, `best` is the one that stands out.
+    `columns` are ascending numbers, `best` is the one that stands out, with the words `mark`.
     """
     finite = [v for row in rows for v in row.values if isfinite(v)]
     if not finite or not columns:
@@ -61,7 +65,7 @@ def heat_chart(
             told = f"{clean(row.name)}, {look.x} {columns[column]}: {short(value)}"
             if isfinite(value):
                 out.append(_cell(left + column * cell, y, cell, share, taken, told))
-    _write_columns(columns, left, cell, (top, bottom), best, out)
+    _write_columns(columns, left, cell, (top, bottom), best, mark, out)
     if look.x:
         out.append(f'<text class="s e" x="{n(left - 8)}" y="{n(bottom + 14)}">{look.x}</text>')
     _write_scale(low, high, left, bottom + 34.0, out)
@@ -102,6 +106,7 @@ def _write_columns(
     cell: float,
     rows: tuple[float, float],
     best: int | None,
+    mark: str,
     out: list[str],
 ) -> None:
     top, bottom = rows
@@ -115,10 +120,9 @@ def _write_columns(
                 f'<rect class="whisker" x="{n(left + place * cell - 1)}" y="{n(top - 2)}" '
                 f'width="{n(max(cell, 2.0) + 1)}" height="{n(bottom - top + 3)}" rx="2"/>'
             )
-            told = f"best: {text}"
-            room = width_of(told, SMALL_SIZE, bold=True) / 2
+            room = width_of(mark, SMALL_SIZE, bold=True) / 2
             label = min(max(middle, left + room), left + len(columns) * cell - room)
-            out.append(f'<text class="s m n o" x="{n(label)}" y="{n(top - 6)}">{told}</text>')
+            out.append(f'<text class="s m n o" x="{n(label)}" y="{n(top - 6)}">{mark}</text>')
         if number in wanted and middle - half > until + 4:
             css = "s m n o" if number == best else "s m"
             out.append(f'<text class="{css}" x="{n(middle)}" y="{n(bottom + 14)}">{text}</text>')

@@ -43,11 +43,11 @@ class EpochRow:
 
 @dataclass(frozen=True, slots=True)
 class Learning:
-    """The pictures and the table, ready for the template."""
+    """The pictures and the table, ready for the template. `best` is the epoch that was taken."""
 
     curves: tuple[Markup, ...]
     timeline: Markup
-    features: Markup
+    features: Markup | None
     weights: tuple[Markup, ...]
     best: int | None
     rows: tuple[EpochRow, ...]
@@ -65,7 +65,7 @@ def learning(section: ArchitectureSection, metric: str, as_percent: bool) -> Lea
     return Learning(
         tuple([Markup(chart) for chart in curves]),
         Markup(timeline_chart(section, Look(size=_WIDE))),
-        Markup(features_chart(section)),
+        Markup(features) if (features := features_chart(section)) else None,
         tuple([Markup(chart) for chart in weights_charts(section)]),
         None if best is None else best.number,
         _rows(section, as_percent),
@@ -74,7 +74,7 @@ def learning(section: ArchitectureSection, metric: str, as_percent: bool) -> Lea
 
 def _marks(section: ArchitectureSection) -> list[Mark]:
     best = section.best
-    return [] if best is None else [Mark(float(best.number), f"best: {best.number}")]
+    return [] if best is None else [Mark(float(best.number), section.mark)]
 
 
 def _numbers(section: ArchitectureSection) -> list[float]:
@@ -85,7 +85,7 @@ def _scores(section: ArchitectureSection, metric: str, as_percent: bool) -> str:
     """BM-NAS, Fig. 6."""
     numbers = _numbers(section)
     scores = [epoch.score for epoch in section.epochs]
-    series = [Series("supernet", numbers, scores)]
+    series = [Series("supernet" if section.mixed else "genotype", numbers, scores)]
     refused = [epoch for epoch in section.epochs if epoch.violated]
     if refused:
         series.append(
@@ -98,7 +98,8 @@ def _scores(section: ArchitectureSection, metric: str, as_percent: bool) -> str:
                 colour=3,
             )
         )
-    look = Look("Score of the supernet", "epoch", metric, percent=as_percent, whole_x=True)
+    what = "the supernet" if section.mixed else "each epoch's genotype, by shared weights"
+    look = Look(f"Score of {what}", "epoch", metric, percent=as_percent, whole_x=True)
     return line_chart(series, look, _marks(section))
 
 
@@ -130,7 +131,8 @@ def _losses(section: ArchitectureSection) -> str:
         Series("architecture's steps", numbers, [_settled(e) for e in section.epochs]),
         Series("validation", numbers, [e.validation_loss for e in section.epochs]),
     ]
-    look = Look("Loss of the supernet", "epoch", "loss", whole_x=True)
+    what = "the supernet" if section.mixed else "the networks that were drawn"
+    look = Look(f"Loss of {what}", "epoch", "loss", whole_x=True)
     return line_chart(series, look, _marks(section))
 
 
@@ -154,10 +156,13 @@ def _costs(section: ArchitectureSection) -> list[str]:
 
 def features_chart(section: ArchitectureSection) -> str:
     """What the edges of the upper level weigh, a row for each value that may be taken: the mean
-    over the places that offer it. Spaces without such edges show those inside their composites.
+    over the places that offer it. Spaces without such edges show those inside their composites;
+    nothing is shown where no edges are from features.
     """
-    edges = [d for d in section.decisions if d.edges and len(d.decision.labels) > 1]
+    edges = [d for d in section.decisions if d.features and len(d.decision.labels) > 1]
     upper = [d for d in edges if not d.inner] or edges
+    if not upper:
+        return ""
     epochs = shown_epochs(section)
     labels = list(dict.fromkeys(label for d in upper for label in d.decision.labels))
     rows = [
@@ -173,7 +178,8 @@ def features_chart(section: ArchitectureSection) -> str:
         title += f", the first {_MOST_FEATURES} of {len(labels)}"
     best = section.best
     look = Look(title, "epoch", size=_WIDE)
-    return heat_chart(rows, [e.number for e in epochs], look, best.number if best else None)
+    numbers = [e.number for e in epochs]
+    return heat_chart(rows, numbers, look, best.number if best else None, section.mark)
 
 
 def _weight(label: str, decisions: list[OpenDecision], epoch: LearntEpoch) -> float:

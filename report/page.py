@@ -202,15 +202,20 @@ class _Final:
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """`latency` and `priced` say whether there are columns for them."""
+    """`latency`, `priced` and `rounds` say whether there are columns for them, `strong` which trial
+    stands out.
+    """
 
     charts: tuple[Markup, ...]
     rows: tuple[_Row, ...]
     more: tuple[_Row, ...]
     front: tuple[_OnFront, ...]
     finals: tuple[_Final, ...]
+    final_metric: str
     latency: bool
     priced: bool
+    rounds: bool
+    strong: int | None
     scored: int
     failures: tuple[Trial, ...]
     failed: int
@@ -224,6 +229,10 @@ def _search(section: SearchSection) -> _Search:
 
     def shown(value: float | None) -> str:
         return _score(value, section.percent)
+
+    def final(value: float | None) -> str:
+        alike = not section.final_metric
+        return _score(value, section.percent if alike else section.final_percent)
 
     def row(trial: Trial) -> _Row:
         return _Row(trial, shown(trial.score), shown(trial.plain))
@@ -245,17 +254,28 @@ def _search(section: SearchSection) -> _Search:
         tuple([_OnFront(row(f.trial), ", ".join(f.measures)) for f in on_fronts(comparable)]),
         tuple(
             [
-                _Final(f, shown(f.search_score), shown(f.score), shown(f.valid))
+                _Final(f, shown(f.search_score), final(f.score), final(f.valid))
                 for f in section.finals
             ]
         ),
+        section.final_metric or section.metric,
         any(t.latency is not None for t in (*section.trials, *section.finals)),
         any(t.plain is not None for t in scored),
+        any(t.round for t in section.trials),
+        _strong(section, best),
         len(scored),
         tuple(failed[:_MOST_FAILURES]),
         len(failed),
         learning(told, section.metric, section.percent) if told else None,
     )
+
+
+def _strong(section: SearchSection, best: Sequence[Trial]) -> int | None:
+    """The number of the best trial; of a search that takes another one, that of what it takes."""
+    told = section.architecture
+    if told is not None and not told.mixed:
+        return None if told.best is None else told.best.number - 1
+    return best[0].number if best else None
 
 
 def _progress(section: SearchSection, scored: Sequence[Trial], failed: Sequence[Trial]) -> str:

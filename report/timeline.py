@@ -113,7 +113,7 @@ def timeline_chart(section: ArchitectureSection, look: Look = PLAIN) -> str:
         lanes = lanes_of([epoch.taken.get(d.key) for epoch in epochs])
         top = _write_row(d, name, lanes, hues[d.key], grid, top, body)
     bottom = top
-    head = _head(look, grid, first, bottom, section.best)
+    head = _head(look, grid, first, bottom, section)
     tail: list[str] = []
     top = _write_legend(legend, grid, bottom + 14.0, tail)
     if left_out > 0:
@@ -135,9 +135,9 @@ def _rest(d: OpenDecision) -> str:
 
 
 def _head(
-    look: Look, grid: _Grid, top: float, bottom: float, best: LearntEpoch | None
+    look: Look, grid: _Grid, top: float, bottom: float, section: ArchitectureSection
 ) -> list[str]:
-    """The title, the numbers of the epochs, and the column of the best one."""
+    """The title, the numbers of the epochs, and the column of the one that was taken."""
     out: list[str] = []
     if look.title:
         title = escape(fit(clean(look.title), 13.5, look.size[0] - 2 * _EDGE, bold=True))
@@ -145,7 +145,7 @@ def _head(
     out.append(f'<text class="s" x="{n(_EDGE)}" y="{n(top - 8)}">epoch</text>')
     numbers = [epoch.number for epoch in grid.epochs]
     wanted = {int(mark) for mark in ticks(numbers[0], numbers[-1], 15)} | {numbers[0]}
-    best_at = next((i for i, epoch in enumerate(grid.epochs) if epoch is best), None)
+    best_at = next((i for i, epoch in enumerate(grid.epochs) if epoch is section.best), None)
     until = -1e9
     for column, number in enumerate(numbers):
         middle, text = grid.at(column + 0.5), str(number)
@@ -156,7 +156,7 @@ def _head(
             until = middle + half
     if best_at is not None:
         begin, end = grid.at(best_at), grid.at(best_at + 1)
-        text = f"best: {numbers[best_at]}"
+        text = section.mark
         half = width_of(text, SMALL_SIZE, bold=True) / 2
         middle = min(max((begin + end) / 2, grid.left + half), grid.right - half)
         out.append(f'<text class="s m n o" x="{n(middle)}" y="{n(top - 23)}">{text}</text>')

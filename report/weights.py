@@ -49,8 +49,9 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A composite, or the upper level: what is decided in it, by owner."""
+    """A composite, or the upper level: what is decided in it, by owner. `scope` is its key."""
 
+    scope: str
     title: str
     boxes: tuple[tuple[str, tuple[Part, ...]], ...]
 
@@ -69,7 +70,8 @@ def panels_of(section: ArchitectureSection, epoch: LearntEpoch) -> tuple[Panel, 
     return tuple(
         [
             Panel(
-                scope or "the upper level",
+                scope,
+                scope or ("the upper level" if section.mixed else "the space"),
                 tuple([(owner, tuple(parts)) for owner, parts in boxes.items()]),
             )
             for scope, boxes in ordered
@@ -116,8 +118,9 @@ class _Columns:
     right: float
 
 
-def weights_chart(panel: Panel, scope: str, *, number: int) -> str:
-    """The picture of one composite after epoch `number`; `scope` is its key."""
+def weights_chart(panel: Panel, *, number: int) -> str:
+    """The picture of one composite after epoch `number`."""
+    scope = panel.scope
     columns = _columns(panel)
     body: list[str] = []
     ports: list[_Port] = []
@@ -159,11 +162,7 @@ def weights_charts(section: ArchitectureSection) -> list[str]:
     if not section.epochs:
         return []
     epoch = section.best or section.epochs[-1]
-    panels = panels_of(section, epoch)
-    return [
-        weights_chart(p, "" if p.title == "the upper level" else p.title, number=epoch.number)
-        for p in panels
-    ]
+    return [weights_chart(p, number=epoch.number) for p in panels_of(section, epoch)]
 
 
 def _within(owner: str, scope: str) -> str:

@@ -21,12 +21,14 @@ class Registered:
 
     `within_budget` gives the options with which the searcher takes at most so many trials, and
     raises E812 where no options do. None: a budget says nothing to it, and is not looked at.
-    `trial` is what a trial is to people.
+    `trial` is what a trial is to people. `mixes`: its epochs are of a supernet that mixes
+    candidates, and not of networks that are drawn.
     """
 
     make: Callable[[Graph, Mapping[str, Any], int], Searcher | GradientSearcher]
     within_budget: Callable[[Graph, Mapping[str, Any], int], Mapping[str, Any]] | None = None
     trial: Literal["network", "epoch"] = "network"
+    mixes: bool = False
 
 
 def _mfas(space: Graph, options: Mapping[str, Any], seed: int) -> Searcher:
@@ -95,7 +97,7 @@ SEARCHERS: Mapping[str, Registered] = {
     "random": Registered(_random, random_within_budget),
     "mfas": Registered(_mfas, _mfas_within_budget),
     "evolution": Registered(_evolution, _evolution_within_budget),
-    "bm_nas": Registered(_bm_nas, _bm_nas_within_budget, "epoch"),
+    "bm_nas": Registered(_bm_nas, _bm_nas_within_budget, "epoch", mixes=True),
     "parsec": Registered(_parsec, _parsec_within_budget, "epoch"),
 }
 
@@ -103,6 +105,11 @@ SEARCHERS: Mapping[str, Registered] = {
 def trial_of(name: str) -> str:
     """What a trial of the searcher is to people: a network, or an epoch over a supernet."""
     return SEARCHERS[name].trial
+
+
+def mixes(name: str) -> bool:
+    """Whether the searcher's epochs are of a supernet that mixes its candidates."""
+    return SEARCHERS[name].mixes
 
 
 @overload

@@ -13,7 +13,7 @@ from fusegraph.backends.latency import Latency, Timing
 from fusegraph.ir.diagnostics import FusegraphError
 from fusegraph.ir.graph import Graph
 from fusegraph.pipeline.events import LatencyMeasured, RunEvent
-from fusegraph.pipeline.price import LEAST_SHARE, priced
+from fusegraph.pipeline.price import LEAST_SHARE, missed_target, priced
 from fusegraph.pipeline.search import search_task
 from fusegraph.pipeline.tasks import check_task
 from fusegraph.searchers.protocol import PLAIN_SCORE, TrialFinished
@@ -36,6 +36,27 @@ def _task(folder: Path, search: str, searcher: str = "random", require: str = ""
 
 def _trials(run: Path) -> list[TrialRecord]:
     return list(TrialStore.open(run, read_only=True).trials().values())
+
+
+# ── the target of a search by gradients ──────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [(0.85e6, ""), (0.9e6, ""), (0.8e6, "0.8 million"), (1.234e6, "1.234 million")],
+)
+def test_a_network_outside_its_target_is_told(found: float, said: str) -> None:
+    target = {"measure": "macs", "least": 0.85e6, "most": 0.9e6, "found": found}
+    told = missed_target({"target": target})
+    assert bool(told) == bool(said)
+    if said:
+        assert told.startswith("outside the target of 0.85 to 0.9 million macs: ")
+        assert told.endswith(said)
+
+
+@pytest.mark.parametrize("results", [{}, {"target": None}])
+def test_without_a_target_nothing_is_missed(results: dict[str, None]) -> None:
+    assert missed_target(results) == ""
 
 
 # ── the score after its price ────────────────────────────────────────────────────────────────────

@@ -27,6 +27,7 @@ from fusegraph.report.data import (
     Epoch,
     ExportSection,
     File,
+    Final,
     Method,
     Parity,
     RepeatSection,
@@ -228,6 +229,28 @@ def test_a_long_search_shows_the_best_first_and_folds_the_rest() -> None:
     assert "The best 10 of 400 trials" in text
     assert text.index(">g399<") < text.index(">g398<") < text.index("<details>")
     assert ">g100<" not in text
+
+
+def test_networks_trained_to_completion_have_the_metric_that_they_were_trained_for() -> None:
+    section = SearchSection(
+        "evolution",
+        "top_1_and_k",
+        percent=False,
+        finals=(Final(1, 1.5, 0.75),),
+        final_metric="accuracy",
+    )
+    text = render_report(ReportData("x", search=section))
+    heads = re.findall(r"<th[^>]*>([^<]*)</th>", text.split("Trained to completion")[1])
+    assert heads[:3] == ["rank", "in the search: top_1_and_k", "accuracy"]
+    assert '<td class="n">1.5</td><td class="n">75.0 %</td>' in text
+
+
+def test_trials_without_rounds_have_no_column_for_them() -> None:
+    trials = (Trial(1, "a", 0.5), Trial(2, "b", 0.6))
+    for rounds in (("", ""), ("round 1", "round 2")):
+        told = tuple(replace(t, round=r) for t, r in zip(trials, rounds, strict=True))
+        text = render_report(ReportData("x", search=SearchSection("random", "accuracy", told)))
+        assert ("<th>round</th>" in text) == (rounds[0] != "")
 
 
 def test_parity_beyond_its_tolerance_is_called_so() -> None:

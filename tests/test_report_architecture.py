@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from fusegraph.compiler.discretise import discretise
 from fusegraph.compiler.policies import ASSEMBLENET, BM_NAS, DARTS, Policies
 from fusegraph.compiler.relax import relax
+from fusegraph.ir.decisions import Setting
 from fusegraph.ir.dsl import load, loads
 from fusegraph.ir.genotype import Genotype
 from fusegraph.ir.graph import Graph
@@ -28,12 +29,13 @@ from fusegraph.pipeline.architecture import architecture_of, settings_of
 from fusegraph.pipeline.events import EventLog, read_events
 from fusegraph.report.architecture import (
     ArchitectureSection,
+    LearntEpoch,
     alike_decisions,
     decisions_of,
     groups_of,
     shown_epochs,
 )
-from fusegraph.report.data import ReportData, SearchSection
+from fusegraph.report.data import ReportData, SearchSection, Trial
 from fusegraph.report.heat import HeatRow, heat_chart
 from fusegraph.report.hues import hues_of, vocabularies
 from fusegraph.report.learning import features_chart, learning
@@ -128,6 +130,7 @@ def searched(epochs: int = 30, policies: Policies = BM_NAS) -> ArchitectureSecti
 
 def pictures(section: ArchitectureSection) -> list[str]:
     shown = learning(section, "accuracy", True)
+    assert shown.features is not None
     return [*shown.curves, shown.timeline, shown.features, *shown.weights]
 
 
@@ -444,6 +447,39 @@ def test_the_page_tells_how_the_architecture_was_learnt() -> None:
         if d.key in section.epochs[0].taken:
             assert f"{d.key} = {d.decision.format(section.epochs[0].taken[d.key])}" in page
     assert "Score against size" not in page  # the scores are the supernet's
+
+
+def test_a_distribution_over_networks_is_told_in_its_own_words() -> None:
+    space = load(ROOT / "examples" / "two_stream" / "moving_digits.fuse").graph
+    taken = {key: next(iter(decision.settings())) for key, decision in space.decisions.items()}
+    epochs = [drawn_epoch(space, taken, number, score) for number, score in ((1, 0.9), (2, 0.5))]
+    section = ArchitectureSection(decisions_of(space), tuple(epochs), mixed=False)
+    trials = (Trial(0, "a", 0.9), Trial(1, "b", 0.5))
+    search = SearchSection("parsec", "accuracy", trials, architecture=section)
+    page = render_report(ReportData("x", search=search))
+    assert page.count("taken: epoch 2") > 2
+    assert re.findall(r'class="strong"><td class="n">(\d+)', page) == ["2", "1"]
+    for words in ("best epoch", "best: ", "supernet", "er level", "weighted sum", "Features over"):
+        assert words not in page
+
+
+def drawn_epoch(
+    space: Graph, taken: Mapping[str, Setting], number: int, score: float
+) -> LearntEpoch:
+    weights = {
+        key: tuple([(1 / len(d.labels),) * len(d.labels)] * d.slots)
+        for key, d in space.decisions.items()
+    }
+    return LearntEpoch(
+        number, weights, dict.fromkeys(weights, 1.0), taken, score, best=True
+    )  # fmt: skip
+
+
+def test_steps_of_an_open_depth_are_no_features() -> None:
+    space = load(ROOT / "examples" / "two_stream" / "moving_digits.fuse").graph
+    assert not any(d.features for d in decisions_of(space))
+    found = {d.name: d.features for d in decisions_of(ntu())}
+    assert found == {"inputs": True, "left": True, "right": True, "op": False}
 
 
 def test_other_searches_have_no_such_part() -> None:

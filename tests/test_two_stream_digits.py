@@ -49,6 +49,9 @@ def test_the_search_finds_a_network_that_trains_and_exports(digits: Path) -> Non
     found = json.loads(good("search", task, "--out", digits / "run", "--budget", "1", "--json"))
     assert 0.5e6 < found["macs"] < 2.5e6
     assert found["export"]["difference"] < 1e-4
+    assert found["target"] == {
+        "measure": "macs", "least": 0.85e6, "most": 0.9e6, "found": found["macs"],
+    }  # fmt: skip
 
 
 def test_the_range_of_random_networks_is_the_target_of_the_search() -> None:
