@@ -160,3 +160,15 @@ def nothing_open(searcher: str, space: Graph) -> FusegraphError:
         place=space.name,
         help="open a decision, or train the network by `fusegraph train`",
     )
+
+
+def architecture_diverged(key: str, help: str) -> FusegraphError:
+    """E701: the parameters of a decision are not finite."""
+    return FusegraphError(
+        Diagnostic(
+            code="E701",
+            message="the architecture diverged: expected finite parameters, found others",
+            place=key,
+            help=help,
+        )
+    )

@@ -118,6 +118,15 @@ def test_the_price_alone_drives_the_search_into_its_range(target: tuple[int, int
     assert abs(last.expected_cost - middle) < 0.5 * abs(first.expected_cost - middle) + 10
 
 
+@pytest.mark.parametrize("options", [{"arch_learning_rate": 1e308}, {"target": (0, 5e-324)}])
+def test_an_architecture_that_is_no_longer_finite_is_told(options: dict[str, Any]) -> None:
+    with pytest.raises(FusegraphError, match="the architecture diverged") as refused:
+        searched(EDGES, SmallData(), epochs=4, warmup=0.0, samples=3, **options)
+    [found] = refused.value.diagnostics
+    assert found.code == "E701"
+    assert found.place in space_of(EDGES).decisions
+
+
 def test_without_beta_a_target_changes_nothing() -> None:
     plain = searched(WIDTHS, SmallData(), epochs=3, warmup=0.0)
     priced = searched(WIDTHS, SmallData(), epochs=3, warmup=0.0, beta=0.0, target=(1, 2))

@@ -30,13 +30,12 @@ from ...compiler.discretise import discretise
 from ...compiler.policies import fits
 from ...compiler.relax import Supernet, relax
 from ...compiler.relaxations import Alpha
-from ...ir.diagnostics import Diagnostic, FusegraphError
 from ...ir.graph import Graph
 from ...tasks.sources import TaskData
 from ...training.bilevel import Bilevel, EpochLosses
 from ...training.settings import TrainSettings
 from ...training.steps import choose_device, own_randomness
-from ..epochs import DIGITS, EpochSearcher, nothing_open
+from ..epochs import DIGITS, EpochSearcher, architecture_diverged, nothing_open
 from ..errors import search_error
 from ..genotypes import genotype_text
 from ..prepared import prepared
@@ -243,14 +242,7 @@ def architecture_of(module: SupernetModule, supernet: Supernet) -> dict[str, Alp
     known = module.architecture()
     for key, values in known.items():
         if not all(map(math.isfinite, _numbers(values))):
-            raise FusegraphError(
-                Diagnostic(
-                    code="E701",
-                    message="the architecture diverged: expected finite parameters, found others",
-                    place=key,
-                    help="lower `arch_learning_rate` of the searcher's options",
-                )
-            )
+            raise architecture_diverged(key, "lower `arch_learning_rate` of the searcher's options")
     return {key: known.get(key, relaxed.even) for key, relaxed in supernet.architecture.items()}
 
 

@@ -34,6 +34,7 @@ from ...training.steps import (
     precise,
     precision_of,
 )
+from ..epochs import architecture_diverged
 from ..randomness import generator
 from .estimator import architecture_loss, evidence, importance, shares
 from .options import ParsecOptions
@@ -148,7 +149,8 @@ class Learner:
         """An epoch over the training batches.
 
         The order of the batches, dropout and the networks that are drawn are functions of the seeds
-        and of the epoch's number. Raises Diverged, and FusegraphError E503, E706 and E708.
+        and of the epoch's number. Raises Diverged, and FusegraphError E503, E706, E708, and E701
+        where alpha is no longer finite.
         """
         seed = epoch_seed(place.settings.seed, place.epoch)
         torch.manual_seed(seed)  # dropout
@@ -264,6 +266,16 @@ class Learner:
             architecture_loss(log_probabilities, weights, priced, beta).backward()
             self.arch_optimiser.param_groups[0]["lr"] = place.arch_learning_rate
             self.arch_optimiser.step()
+            self._check_alpha()
+
+    def _check_alpha(self) -> None:
+        alphas = {key: law.alpha.detach() for key, law in self.prior.laws.items()}
+        if not torch.cat([*alphas.values()]).isfinite().all():
+            raise architecture_diverged(
+                next(key for key, alpha in alphas.items() if not alpha.isfinite().all()),
+                "lower `arch_learning_rate` or `beta` of the searcher's options, or raise the "
+                "bounds of `target`",
+            )
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────
 
