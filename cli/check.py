@@ -86,7 +86,10 @@ def _checked(file: Path, overrides: dict[str, str]) -> dict[str, Any]:
                 code="E503",
                 message=f"no genotype of `{graph.name}` satisfies its `require`",
                 place=str(file),
-                notes=("every combination was tried",),
+                notes=(
+                    "every combination was tried",
+                    "required is " + ", ".join(f"`{wanted.told}`" for wanted in graph.requires),
+                ),
                 help="widen the range to a value that can be reached, or open more decisions",
             )
         )

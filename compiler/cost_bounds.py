@@ -59,7 +59,7 @@ def _unreachable(space: Graph) -> list[str]:
         left, right = (_interval(side, costs) for side in (requirement.left, requirement.right))
         if left and right and _IN_VAIN[requirement.relation](left, right):
             notes.append(
-                f"`{requirement.text}`: every genotype has {_shown(left)} against {_shown(right)}"
+                f"`{requirement.told}`: every genotype has {_shown(left)} against {_shown(right)}"
             )
     return notes
 

@@ -22,6 +22,8 @@ from ..ir.levels import Level, LevelGraph, LevelNode, Levels
 from ..ir.reach import walk
 from .problems import problem
 
+_SAME = "constants that change which decisions are open must be the same in both"
+
 
 @dataclass(frozen=True)
 class Source:
@@ -139,7 +141,8 @@ def carry_over(genotype: Genotype, old: Program, new: Program, place: str = "") 
         except UnknownLabel as error:
             raise _lost(f"`{key}` does not offer `{error}` there", new, place) from None
         except ValueError as error:
-            raise _lost(str(error), new, place) from None
+            room = "set constants with which the levels have room for these nodes"
+            raise _lost(str(error), new, place, room) from None
         if not after.admits(settings[key]):
             raise _lost(f"`{key}` takes another number of candidates there", new, place)
 
@@ -193,7 +196,7 @@ def _node_offered(there: Level, here: Level, node: LevelNode, what: str) -> Leve
     return LevelNode(node.level, int(width), node.inputs, tuple(settings))
 
 
-def _lost(what: str, new: Program, place: str) -> Exception:
+def _lost(what: str, new: Program, place: str, help: str = _SAME) -> Exception:
     given = ", ".join(f"{name}={text}" for name, text in sorted(new.overrides.items()))
     return problem(
         "E410",
@@ -201,5 +204,5 @@ def _lost(what: str, new: Program, place: str) -> Exception:
         + (f" with {given}" if given else ""),
         place or new.file,
         notes=(what,),
-        help="constants that change which decisions are open must be the same in both",
+        help=help,
     )

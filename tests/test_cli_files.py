@@ -82,6 +82,7 @@ def test_check_of_a_space_without_a_genotype_is_an_error(tmp_path: Path) -> None
     assert answer.code == 1
     assert "error[E503]" in answer.err
     assert str(space) in answer.err
+    assert "required is `parameters <= 10`" in answer.err
 
 
 def test_check_of_a_task_looks_at_its_features(task: Path, tmp_path: Path) -> None:
