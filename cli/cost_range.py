@@ -89,14 +89,15 @@ def _looked_at(space: Graph, *, timed: bool) -> tuple[Sequence[Genotype], bool]:
     from ..compiler.count import count
     from ..compiler.explore import enumerate_genotypes, sample
     from ..ir.diagnostics import FusegraphError
+    from ..ir.levels.listing import ListingTooLong
     from ..searchers.randomness import generator
 
     try:
         few = count(space).genotypes <= (MOST_TIMED if timed else MOST)
-    except FusegraphError:
-        few = False  # it is too entangled to be counted
-    if few and (found := list(enumerate_genotypes(space))):
-        return found, True
+        if few and (found := list(enumerate_genotypes(space))):
+            return found, True
+    except (FusegraphError, ListingTooLong):
+        pass  # it is too entangled to be counted, or has too many numberings to be listed
     drawn = range(MOST_TIMED if timed else DRAWN)
     return [sample(space, generator(0, "cost", index)) for index in drawn], False
 

@@ -14,6 +14,7 @@ from ..ir.decisions import Decision, KOf, Setting, SomeOf
 from ..ir.diagnostics import Diagnostic, FusegraphError
 from ..ir.graph import Graph
 from ..ir.levels import Levels
+from ..ir.levels.listing import ListingTooLong
 from ..ir.reach import skeleton
 from ..ir.sites import WHOLE, Site, Skeleton, mask_of
 from .explore import enumerate_genotypes
@@ -50,7 +51,10 @@ def count(space: Graph) -> Count:
         return Count(free)
     if free > MOST_ENUMERATED or any(map(is_measured, space.requires)):
         return Count(free, bound=True)
-    return Count(sum(1 for _ in enumerate_genotypes(space)))
+    try:
+        return Count(sum(1 for _ in enumerate_genotypes(space)))
+    except ListingTooLong:
+        return Count(free, bound=True)
 
 
 def _is_exact(decision: Decision) -> bool:

@@ -25,7 +25,7 @@ from .progression import Progression, progression_of
 from .protocol import Event, Proposal, Round, TrialResult
 from .randomness import generator
 from .rounds import RoundSearcher
-from .unseen import unseen
+from .unseen import NoneFound, unseen
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +106,15 @@ class RandomSearch(RoundSearcher):
         """The next `batch` of genotypes, unless the budget is spent or the space exhausted."""
         genotypes: list[Genotype] = []
         exhausted: set[int] = set()
+        ending = "the space is exhausted"
         while self._slot < len(self._depths) and len(genotypes) < self._options.batch:
             depth = self._depths[self._slot]
-            new = None if depth in exhausted else self._unseen(depth)
+            new = None
+            if depth not in exhausted:
+                try:
+                    new = self._unseen(depth)
+                except NoneFound as found:
+                    ending = str(found)
             self._slot += 1
             if new is None:
                 exhausted.add(depth)
@@ -121,10 +127,13 @@ class RandomSearch(RoundSearcher):
             return self._propose(self._number, [(g, ()) for g in genotypes], "drawn at random")
         if self._history.trials == len(self._depths):
             return "the budget is spent"
-        return f"the space is exhausted after {self._history.trials} genotypes"
+        return f"{ending} after {self._history.trials} genotypes"
 
     def _unseen(self, depth: int) -> Genotype | None:
-        """A genotype of this depth that was not drawn before; None if there is none left."""
+        """A genotype of this depth that was not drawn before; None if there is none left.
+
+        Raises NoneFound.
+        """
         rng = generator(self._seed, "draw", self._slot)
         return unseen(self._seen, partial(self._any, depth, rng), lambda: self._list(depth), rng)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import re
 from random import Random
 
@@ -26,10 +27,10 @@ from fusegraph.ir.dsl.flat import parse_graph, print_graph
 from fusegraph.ir.dsl.format import format_text
 from fusegraph.ir.genotype import Genotype
 from fusegraph.ir.graph import Graph
-from fusegraph.ir.levels import LevelGraph, LevelNode, Levels
+from fusegraph.ir.levels import LevelGraph, LevelNode, Levels, listing
 from fusegraph.ir.levels.arranging import arranged
 from fusegraph.ir.levels.counting import counted
-from fusegraph.ir.levels.listing import listed
+from fusegraph.ir.levels.listing import ListingTooLong, listed
 from fusegraph.ir.levels.rewrites import (
     Rewrite,
     change,
@@ -44,6 +45,7 @@ from fusegraph.ir.levels.rewrites import (
     splittable,
     steps,
 )
+from fusegraph.searchers.unseen import NoneFound, unseen
 from levelled_programs import levelled_programs
 from repository import ROOT
 
@@ -338,7 +340,7 @@ def test_every_step_is_one_away_and_can_be_undone(text: str, seed: int) -> None:
 @given(levelled_programs(most_levels=3, most_parts=2))
 def test_graphs_are_counted_as_they_are_listed(text: str) -> None:
     levels = _levels(loads(text).graph)
-    found = list(listed(levels))
+    found = list(listed(levels, most=1_000_000))
     assert len(set(found)) == len(found)
     assert counted(levels) == (len(found), len(found))
 
@@ -547,3 +549,50 @@ space s {
 }""")
     genotype = sample(program.graph, Random(0))
     assert parse_genotype(format_genotype(genotype, program), program) == genotype
+
+
+def _stems(nodes: int) -> Graph:
+    return loads(f"""fuse 1
+space s {{
+  dim N
+  input a: f32[N, 3]
+  input b: f32[N, 2]
+  levels v {{ level 0 width {nodes} least 1 {{ linear(?source of {{a, b}}, out=width) }} }}
+  output y = concat(v[0][*])
+}}""").graph
+
+
+def test_nodes_that_are_alike_are_listed_in_one_numbering(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "MOST_TRIED", 968)
+    space = _stems(16)
+    assert len(list(enumerate_genotypes(space))) == count(space).genotypes == 968
+
+
+def test_a_list_that_is_given_up_leaves_counts_as_bounds_and_ends_searches_in_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listing, "MOST_TRIED", 5)
+    space = _stems(8)
+    with pytest.raises(ListingTooLong):
+        list(listed(_levels(space)))
+    required = loads(TIED).graph
+    exact = count(required)
+    monkeypatch.setattr(listing, "MOST_TRIED", 1)
+    assert count(required).bound
+    assert count(required).genotypes >= exact.genotypes
+    monkeypatch.setattr(listing, "MOST_TRIED", 5)
+    seen = {genotype.digest for genotype in itertools.islice(enumerate_genotypes(space), 5)}
+    with pytest.raises(NoneFound, match="no new network was found in 200 draws"):
+        unseen(seen, lambda: None, lambda: enumerate_genotypes(space), Random(0))
+
+
+def test_wide_levels_are_listed_from_the_first_graph_on() -> None:
+    """Their numbers of sets of inputs, and of ways to share widths out, are astronomical."""
+    levels = "\n".join(
+        f"level {n} width 64 least 1 {{ linear(concat({f'?from some of v[<{n}]' if n else 'a'}), "
+        "out=width) }"
+        for n in range(5)
+    )
+    text = f"fuse 1\nspace s {{ dim N\ninput a: f32[N, 3]\nlevels v {{\n{levels}\n}}\n"
+    space = loads(text + "output y = concat(v[4][*])\n}").graph
+    assert len(next(iter(listed(_levels(space)))).nodes) == 5

@@ -42,7 +42,7 @@ from ...ir.graph import Graph
 from ..protocol import Event, Parent, Proposal, Round, Scored, TrialResult
 from ..randomness import generator
 from ..rounds import RoundSearcher
-from ..unseen import unseen
+from ..unseen import NoneFound, unseen
 from .children import Child, mutated
 from .graphs import evolved, graphs_in, heir, pruned
 from .options import EvolutionOptions
@@ -65,6 +65,7 @@ class EvolutionSearch(RoundSearcher):
         self._pool: list[Member] = []
         self._seen: set[str] = set()
         self._number = 0
+        self._shortage = "the space is exhausted"
 
     @property
     def planned(self) -> int:
@@ -92,7 +93,7 @@ class EvolutionSearch(RoundSearcher):
         if self._number == 0:
             return self._initial()
         if len(self._pool) < self._options.population:
-            return f"the space is exhausted after {len(self._seen)} genotypes"
+            return f"{self._shortage} after {len(self._seen)} genotypes"
         if all(member.score is None for member in self._pool):
             return f"none of the {len(self._pool)} initial candidates could be trained"
         if self._number > self._options.rounds:
@@ -104,12 +105,16 @@ class EvolutionSearch(RoundSearcher):
         drawn: list[Genotype] = []
         for slot in range(self._options.population):
             rng = generator(self._seed, "initial", slot)
-            new = unseen(
-                self._seen,
-                partial(sample, self._space, rng),
-                partial(enumerate_genotypes, self._space),
-                rng,
-            )
+            try:
+                new = unseen(
+                    self._seen,
+                    partial(sample, self._space, rng),
+                    partial(enumerate_genotypes, self._space),
+                    rng,
+                )
+            except NoneFound as found:
+                self._shortage = str(found)
+                break
             if new is None:
                 break
             drawn.append(new)
