@@ -130,14 +130,33 @@ def _run_level(
         made = _made(world, found, template, share, tree, scope)
         if found.shape is None:
             own = _own(world, found, template, made, tree)
-            found.levels.append(
-                Level(number, width, least, template.takes, template.edges, False, own)
-            )
+            level = Level(number, width, least, template.takes, template.edges, False, own)
+            _check_share_used(level, tree)
+            found.levels.append(level)
             found.roots.append(made)
             made = formal(template.key, made.type)
         members.members[index] = made
         found.numbers[template.key] = number
     family.members[number] = members
+
+
+def _check_share_used(level: Level, tree: s.LevelTree) -> None:
+    """A template whose nodes may have different widths says what they are for."""
+    pending: list[s.Tree] = [tree.template]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, s.Name) and part.id == "width":
+            return
+        pending += part.parts()
+    if len(level.shares) > 1:
+        raise problem(
+            "E214",
+            f"the nodes of level {level.number} do not use their `width`",
+            tree.template,
+            f"this is the same for shares of {_listed([str(share) for share in level.shares])}",
+            help="write `width` for the node's share, such as `out=width`, or "
+            f"`least {level.width}` where the level has one node",
+        )
 
 
 def _sizes(
