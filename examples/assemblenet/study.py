@@ -59,8 +59,7 @@ def main() -> None:
             run(folder, "search", task, "--out", place(arm, seed), "--seed", f"{seed}")
     for seed in seeds:
         for name in ALONE:
-            task = short(folder, name)
-            run(folder, "train", task, "--out", place(name, seed), "--seed", f"{seed}")
+            run(folder, "train", short(folder, name, seed), "--out", place(name, seed))
     found = {arm: [of_a_search(folder / place(arm, seed)) for seed in seeds] for arm in ARMS}
     alone = {
         title: [results(folder / place(name, seed))["test"]["accuracy"] for seed in seeds]
@@ -90,11 +89,12 @@ def task_of(folder: Path, arm: str) -> str:
     return name
 
 
-def short(folder: Path, name: str) -> str:
+def short(folder: Path, name: str, seed: int) -> str:
     """The task file of a hand-made network, trained for as long as what a search has found."""
-    text = (HERE / f"{name}.toml").read_text("utf-8")
-    (folder / f"{name}.toml").write_text(text.replace("epochs = 12", "epochs = 6"), "utf-8")
-    return f"{name}.toml"
+    text = (HERE / f"{name}.toml").read_text("utf-8").replace("epochs = 12", "epochs = 6")
+    file = f"{place(name, seed)}.toml"
+    (folder / file).write_text(text.replace("[train]", f"[train]\nseed = {seed}"), "utf-8")
+    return file
 
 
 def place(name: str, seed: int) -> str:
