@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from fusegraph.backends.torch import lower
+from fusegraph.backends.torch.sampled import SampledNetworks
 from fusegraph.ir.decisions import OneOf
 from fusegraph.ir.diagnostics import FusegraphError, codes, explain, render
 from fusegraph.ir.node import choice, input_node
@@ -57,6 +58,13 @@ def _keyless() -> None:
     lower(net(op("linear", input_node("x", f32(N, 4)), out=2)))
 
 
+def _of_another_space() -> None:
+    """Weights of `small` with 8 channels, and a network of it with 16."""
+    x = input_node("x", f32(N, 8))
+    spaces = [net(op("linear", x, out=out, key="h"), "small") for out in (8, 16)]
+    SampledNetworks(spaces[0], 0).run(spaces[1:], {"x": torch.zeros(2, 8)})
+
+
 WRONG: dict[str, Callable[[], None]] = {
     "E710": _space,
     "E711": _missing,
@@ -65,6 +73,7 @@ WRONG: dict[str, Callable[[], None]] = {
     "E714": _over_time,
     "E715": _untold,
     "E716": _keyless,
+    "E717": _of_another_space,
 }
 
 
