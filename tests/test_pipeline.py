@@ -24,6 +24,7 @@ from fusegraph.pipeline.search import search_task, with_search
 from fusegraph.pipeline.sources import carry_over, open_source
 from fusegraph.pipeline.summary import summarise
 from fusegraph.pipeline.tasks import prepare
+from fusegraph.pipeline.train import train_task
 from fusegraph.searchers.protocol import Array, Proposal, SharedLayer, TrialFailed
 from fusegraph.searchers.sharing import InheritedWeights, WeightBank
 from fusegraph.tasks.task_file import Task, load_task
@@ -293,3 +294,22 @@ def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(FusegraphError, match="E633"):
         write_file(tmp_path / "folder", "text")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["folder", "taken"]
+
+
+def test_a_network_that_imports_a_cell_of_its_own_is_trained_and_found_again(
+    tmp_path: Path,
+) -> None:
+    """The cell's file lies beside the network's, in the run as where it came from."""
+    write_task(tmp_path)
+    (tmp_path / "parts.fuse").write_text(
+        "fuse 1\ncell joined(x, y) { return relu(linear(concat(x, y), out=8)) }\n"
+        "space alone { dim N input x: f32[N, 2] output y = relu(x) }\n"
+    )
+    (tmp_path / "space.fuse").write_text(
+        'fuse 1\nuse "parts": joined\nspace network {\n  dim N\n  let W = 8\n'
+        "  input x[1]: f32[N, 6]\n  input y[1]: f32[N, 5]\n"
+        "  output logits = linear(joined(x[1], y[1]), out=3)\n}\n"
+    )
+    folder, results = train_task(load_task(tmp_path / "task.toml"), tmp_path / "run")
+    assert open_source(folder.best).network.digest
+    assert results["parameters"] == 12 * 8 + 9 * 3
