@@ -146,7 +146,7 @@ def begin_run(
         _check_same(folder, whole)
         note_process(folder)
         return folder, True
-    for name, text in sources_of(program):
+    for name, text in _sources(program):
         write_file(folder.path / "space" / name, text)
     write_file(folder.task_copy, task_file.read_bytes())
     note_process(folder)
@@ -167,7 +167,7 @@ def _check_same(folder: RunFolder, wanted: Mapping[str, Any]) -> None:
         )
 
 
-def sources_of(program: Program) -> Iterator[tuple[str, str]]:
+def _sources(program: Program) -> Iterator[tuple[str, str]]:
     """The files of a program, relative to its folder; those of the standard library left out."""
     root = Path(program.file).parent
     for name, text in program.sources.items():

@@ -21,7 +21,7 @@ from .events import EventLog, OnRunEvent, RunEvent, StageStarted, ignore
 from .export import export_best
 from .files import write_file
 from .price import figures, measuring
-from .run_folder import RunFolder, begin_run, sources_of
+from .run_folder import RunFolder, begin_run
 from .scores import confusion, scores
 from .summary import write_run_report
 from .tasks import Prepared, prepare, task_genotype
@@ -130,10 +130,6 @@ def finish_network(
     Answers what `results.json` says of the network.
     """
     text = genotype_text(prepared.trained, genotype, folder)
-    if genotype is None:  # the space itself, which finds beside it what it imports
-        for name, imported in sources_of(prepared.trained):
-            if name != folder.space.name:
-                write_file(folder.genotypes / name, imported)
     write_file(folder.best, text)
     program, settings = prepared.trained, prepared.task.settings
     network = network_of(program.graph, genotype)
@@ -166,10 +162,9 @@ def finish_network(
 
 
 def genotype_text(program: Program, genotype: Genotype | None, folder: RunFolder) -> str:
-    """The file of the genotype, relative to the copy of its space; or the space, if settled."""
-    if genotype is None:
-        return folder.space.read_text(encoding="utf-8")
-    return format_genotype(genotype, program, f"../space/{folder.space.name}")
+    """The file of the genotype, relative to the copy of its space; an empty one of a network."""
+    found = Genotype.of(program.graph.digest, ()) if genotype is None else genotype
+    return format_genotype(found, program, f"../space/{folder.space.name}")
 
 
 def measure(

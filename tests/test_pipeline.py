@@ -299,7 +299,7 @@ def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
 def test_a_network_that_imports_a_cell_of_its_own_is_trained_and_found_again(
     tmp_path: Path,
 ) -> None:
-    """The cell's file lies beside the network's, in the run as where it came from."""
+    """Its file in the run names the copy of the space, imports and constants as they were."""
     write_task(tmp_path)
     (tmp_path / "parts.fuse").write_text(
         "fuse 1\ncell joined(x, y) { return relu(linear(concat(x, y), out=8)) }\n"
@@ -308,8 +308,8 @@ def test_a_network_that_imports_a_cell_of_its_own_is_trained_and_found_again(
     (tmp_path / "space.fuse").write_text(
         'fuse 1\nuse "parts": joined\nspace network {\n  dim N\n  let W = 8\n'
         "  input x[1]: f32[N, 6]\n  input y[1]: f32[N, 5]\n"
-        "  output logits = linear(joined(x[1], y[1]), out=3)\n}\n"
+        "  output logits = linear(relu(linear(joined(x[1], y[1]), out=W)), out=3)\n}\n"
     )
     folder, results = train_task(load_task(tmp_path / "task.toml"), tmp_path / "run")
     assert open_source(folder.best).network.digest
-    assert results["parameters"] == 12 * 8 + 9 * 3
+    assert results["parameters"] == 12 * 8 + 9 * 12 + 13 * 3
