@@ -91,6 +91,20 @@ def test_table_4_is_a_genotype_of_the_space_and_the_same_network() -> None:
     assert found.digest == written.digest
 
 
+def test_the_digits_fused_by_hand_are_a_network_of_their_space() -> None:
+    program = load(ASSEMBLENET / "moving_digits.fuse")
+    text = """fuse 1
+genotype of "moving_digits.fuse"
+v[0][1] { width = 8, source = rgb, rate = 1 }
+v[0][2] { width = 8, source = flow, rate = 1 }
+v[1][1] { width = 8, from = {v[0][1]}, rate = 1 }
+v[1][2] { width = 8, from = {v[0][2]}, rate = 1 }
+v[2][1] { width = 8, from = {v[1][1], v[1][2]}, rate = 2 }
+"""
+    found = network(program.graph, parse_genotype(text, program))
+    assert found.digest == network(load(ASSEMBLENET / "moving_digits_fused.fuse").graph).digest
+
+
 def test_initial_graphs_are_the_papers(full: Levels) -> None:
     rng = Random(3)
     stems: set[int] = set()
