@@ -6,6 +6,7 @@ common is computed once.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -26,35 +27,34 @@ from .sampled_steps import Step
 from .sampled_weights import shared_weights
 
 
-class SampledNetworks(nn.Module):
-    """The weights that all networks of a space share, and the networks that run on them.
+class SharingNetworks(nn.Module, ABC):
+    """Networks of one space that run on weights which they share; `weights` is the tree of these.
 
-    All weights that a network of the space may have exist from the start, by key, and by shape
-    where an open number changes that. The start of each depends on the seed, its key and its shape
-    alone, and is that of `lower(network, seed)`. What no network of a step reads gets no gradient,
-    which optimisers of torch pass over.
+    The sorts of it differ in which weights there are, and what of them a network reads.
     """
 
-    def __init__(self, space: Graph, seed: int) -> None:
+    def __init__(self, space: Graph) -> None:
         super().__init__()
         self.space = space
         self.weights = own.Scope()
-        self._shared = shared_weights(space)
         self._planner: Planner | None = None
-        with own_generator(), torch.device("cpu"):
-            fill(self.weights, self._shared.modules, seed, PLAIN)
 
-    def run(
-        self, networks: Sequence[Graph], inputs: Mapping[str, Tensor]
-    ) -> list[dict[str, Tensor]]:
-        """The outputs of each network by name, for one batch of named tensors.
+    @abstractmethod
+    def _new_planner(self) -> Planner:
+        """What merges networks."""
 
-        In training mode a batch norm takes its statistics from the activations of its own network,
-        and running statistics end as if the networks had run one after the other, in this order. A
-        dropout that several networks share draws once for them. Raises FusegraphError E711 where an
-        input is missing, E712 where one does not fit, E717 for a network of another space.
+    @property
+    def planner(self) -> Planner:
+        """What merges networks; made when it is first needed, and not copied."""
+        if self._planner is None:
+            self._planner = self._new_planner()
+        return self._planner
+
+    def computed(self, plan: Plan, inputs: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+        """The outputs of each network of a plan by name, for one batch of named tensors.
+
+        Raises FusegraphError E711 where an input is missing, E712 where one does not fit.
         """
-        plan = self.planner.plan(networks)
         check_inputs(self.space.name, plan.inputs, inputs)
         values: dict[Step, Tensor] = {}
         statistics: dict[Step, Tensor] = {}
@@ -96,23 +96,6 @@ class SampledNetworks(nn.Module):
         outside.reverse()
         return outside
 
-    @property
-    def planner(self) -> Planner:
-        """What merges networks; made when it is first needed, and not copied."""
-        if self._planner is None:
-            modules = dict(self.weights.named_modules())
-            self._planner = Planner(self.space, self._shared, modules)
-        return self._planner
-
-    def state_of(self, network: Graph) -> dict[str, Tensor]:
-        """The weights of one network by the names of `lower(network)`, on the same storage."""
-        found: dict[str, Tensor] = {}
-        for step in self.planner.plan([network]).steps:
-            if step.module is not None:
-                for weight, value in step.module.state_dict(keep_vars=True).items():
-                    found[f"{state_name(step.node.key)}.{weight}"] = value
-        return found
-
     def __getstate__(self) -> dict[str, Any]:
         # The steps of a planner hold generated code, and modules of this very tree.
         return {**self.__dict__, "_planner": None}
@@ -123,6 +106,46 @@ class SampledNetworks(nn.Module):
             if tensor.is_floating_point():
                 return tensor
         return torch.empty(0)
+
+
+class SampledNetworks(SharingNetworks):
+    """The weights that all networks of a space share, and the networks that run on them.
+
+    All weights that a network of the space may have exist from the start, by key, and by shape
+    where an open number changes that. The start of each depends on the seed, its key and its shape
+    alone, and is that of `lower(network, seed)`. What no network of a step reads gets no gradient,
+    which optimisers of torch pass over.
+    """
+
+    def __init__(self, space: Graph, seed: int) -> None:
+        super().__init__(space)
+        self._shared = shared_weights(space)
+        with own_generator(), torch.device("cpu"):
+            fill(self.weights, self._shared.modules, seed, PLAIN)
+
+    def run(
+        self, networks: Sequence[Graph], inputs: Mapping[str, Tensor]
+    ) -> list[dict[str, Tensor]]:
+        """The outputs of each network by name, for one batch of named tensors.
+
+        In training mode a batch norm takes its statistics from the activations of its own network,
+        and running statistics end as if the networks had run one after the other, in this order. A
+        dropout that several networks share draws once for them. Raises FusegraphError E711 where an
+        input is missing, E712 where one does not fit, E717 for a network of another space.
+        """
+        return self.computed(self.planner.plan(networks), inputs)
+
+    def _new_planner(self) -> Planner:
+        return Planner(self.space, self._shared, dict(self.weights.named_modules()))
+
+    def state_of(self, network: Graph) -> dict[str, Tensor]:
+        """The weights of one network by the names of `lower(network)`, on the same storage."""
+        found: dict[str, Tensor] = {}
+        for step in self.planner.plan([network]).steps:
+            if step.module is not None:
+                for weight, value in step.module.state_dict(keep_vars=True).items():
+                    found[f"{state_name(step.node.key)}.{weight}"] = value
+        return found
 
 
 def _autocast(device: str) -> bool:
