@@ -76,14 +76,15 @@ class Categorical(Law):
         places = torch.tensor([self._places[setting] for setting in settings])
         return functional.log_softmax(self.alpha, 0)[places]
 
-    def drawing(self) -> Draw:
-        """By the cumulated probabilities."""
-        ends = list(accumulate(self._probabilities()))
+    def drawing(self, among: Sequence[Setting] = ()) -> Draw:
+        """By the cumulated probabilities; given that it is one of `among`, where there are any."""
+        settings = list(among) or self._settings
+        ends = list(accumulate(self._probabilities(settings)))
 
         def draw(rng: Random) -> Setting:
             at = rng.random() * ends[-1]
             place = next((place for place, end in enumerate(ends) if at < end), len(ends) - 1)
-            return self._settings[place]
+            return settings[place]
 
         return draw
 
@@ -107,8 +108,10 @@ class Categorical(Law):
         nats = sum(-p * log(p) for p in self._probabilities() if p > 0)
         return min(1.0, nats / log(len(self._settings)))
 
-    def _probabilities(self) -> list[float]:
+    def _probabilities(self, among: Sequence[Setting] = ()) -> list[float]:
         values = self._values
+        if among:
+            values = [values[self._places[setting]] for setting in among]
         high = max(values)
         each = [exp(value - high) for value in values]
         total = sum(each)
@@ -133,20 +136,24 @@ class NonEmpty(Law):
         outside = functional.logsigmoid(-self.alpha)
         return (taken * inside + (1 - taken) * outside).sum(1) - self._log_any()
 
-    def drawing(self) -> Draw:
-        """The first candidate that is taken, by its exact probability; then each of the rest."""
+    def drawing(self, among: Sequence[int] = ()) -> Draw:
+        """The first candidate that is taken, by its exact probability; then each of the rest. Given
+        that no others than those of `among` are taken, where there are any.
+        """
+        places = sorted(among) or list(range(len(self.alpha)))
         with torch.no_grad():
-            outside = functional.logsigmoid(-self.alpha)
+            alpha = self.alpha[places]
+            outside = functional.logsigmoid(-alpha)
             before = outside.cumsum(0) - outside
-            firsts = (functional.logsigmoid(self.alpha) + before - self._log_any()).exp()
+            firsts = torch.softmax(functional.logsigmoid(alpha) + before, 0)
+            each = dict(zip(places, _numbers(torch.sigmoid(alpha)), strict=True))
         ends = list(accumulate(_numbers(firsts)))
-        each = self._probabilities()
 
         def draw(rng: Random) -> Setting:
             at = rng.random() * ends[-1]
             first = next((place for place, end in enumerate(ends) if at < end), len(ends) - 1)
-            rest = range(first + 1, len(each))
-            return (first, *[place for place in rest if rng.random() < each[place]])
+            rest = places[first + 1 :]
+            return (places[first], *[place for place in rest if rng.random() < each[place]])
 
         return draw
 

@@ -8,6 +8,7 @@ space add up to one (the paper's spaces reach every decision, where it makes no 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from random import Random
 
 import torch
@@ -20,6 +21,7 @@ from ...ir.decisions import Decision, KOf, OneOf, Setting
 from ...ir.diagnostics import Diagnostic, FusegraphError
 from ...ir.graph import Graph
 from ...ir.reach import walk
+from ..epochs import architecture_diverged
 from ..errors import search_error
 from .laws import SETTINGS, Law, law_of
 
@@ -30,15 +32,16 @@ class Prior:
     """The laws of all decisions of a space, by key; each with its own alpha.
 
     In what follows `fixed` are decisions that are not drawn, with their settings; they have
-    probability 1. Raises FusegraphError E814 for a space with a decision that has no law.
+    probability 1. Raises FusegraphError E814, in the name of the searcher, for a space with a
+    decision that has no law.
     """
 
-    def __init__(self, space: Graph) -> None:
+    def __init__(self, space: Graph, searcher: str = "parsec") -> None:
         self.space = space
         found = {key: law_of(decision) for key, decision in space.decisions.items()}
         missing = [space.decisions[key] for key, law in found.items() if law is None]
         if missing:
-            raise _no_law(space, missing)
+            raise _no_law(searcher, space, missing)
         self.laws: dict[str, Law] = {key: law for key, law in found.items() if law is not None}
 
     def draw(self, rng: Random, count: int, fixed: Settings) -> list[dict[str, Setting]]:
@@ -97,8 +100,39 @@ class Prior:
 
         return walk(self.space, choose)
 
+    def over(self, space: Graph) -> Prior:
+        """The same laws, whose alpha they share, over another space with the same decisions."""
+        other = copy(self)
+        other.space = space
+        return other
 
-def _no_law(space: Graph, missing: Sequence[Decision]) -> FusegraphError:
+    def alphas(self) -> dict[str, Tensor]:
+        """alpha by the keys of the decisions."""
+        return {key: law.alpha.detach() for key, law in self.laws.items()}
+
+    def restore(self, alphas: Mapping[str, Tensor]) -> None:
+        """Put alpha back. Raises ValueError where it is not of this space, or not finite."""
+        if alphas.keys() != self.laws.keys():
+            raise ValueError("alpha is of other decisions")
+        for key, alpha in self.alphas().items():
+            value = alphas[key]
+            if value.shape != alpha.shape or value.dtype != alpha.dtype:
+                found = f"{list(value.shape)}, not {list(alpha.shape)}"
+                raise ValueError(f"alpha of `{key}` is {found}")
+            if not torch.isfinite(value).all():
+                raise ValueError(f"alpha of `{key}` is not finite")
+            alpha.copy_(value)
+
+    def check_finite(self, help: str) -> None:
+        """Raises FusegraphError E701 where alpha is no longer finite."""
+        alphas = self.alphas()
+        if not torch.cat([*alphas.values()]).isfinite().all():
+            raise architecture_diverged(
+                next(key for key, alpha in alphas.items() if not alpha.isfinite().all()), help
+            )
+
+
+def _no_law(searcher: str, space: Graph, missing: Sequence[Decision]) -> FusegraphError:
     first = missing[0]
     what = "a levelled graph is no fixed number of choices"
     help = "take a searcher that draws networks: `evolution` or `random`"
@@ -108,7 +142,7 @@ def _no_law(space: Graph, missing: Sequence[Decision]) -> FusegraphError:
     others = [f"`{decision.key}`" for decision in missing[1:8]]
     return search_error(
         "E814",
-        f"`parsec` has no distribution over the settings of `{first.key}`: {what}",
+        f"`{searcher}` has no distribution over the settings of `{first.key}`: {what}",
         place=space.name,
         notes=(f"nor over those of {', '.join(others)}",) if others else (),
         help=help,

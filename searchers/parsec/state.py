@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ...ir.graph import Graph
 from ...training.state import below, damaged, optimiser_tensors, restore_optimiser
 from ..epoch_state import read_state, write_state
@@ -25,7 +23,7 @@ def save_state(
 ) -> None:
     """Write the state, whole or not at all; `run` is what must be the same to go on from it."""
     tensors = {f"now/{name}": value for name, value in learner.networks.state_dict().items()}
-    tensors |= {f"alpha/{key}": law.alpha for key, law in learner.prior.laws.items()}
+    tensors |= {f"alpha/{key}": alpha for key, alpha in learner.prior.alphas().items()}
     found = optimiser_tensors(learner.arch_optimiser)
     tensors |= {f"architecture/{name}": value for name, value in found.items()}
     if learner.weight_optimiser is not None:
@@ -44,25 +42,10 @@ def load_state(
     epochs, tensors = read_state(file, _HOLDS, run, space)
     try:
         learner.networks.load_state_dict(below(tensors, "now/"))
-        _restore_alpha(learner, below(tensors, "alpha/"))
+        learner.prior.restore(below(tensors, "alpha/"))
         restore_optimiser(learner.arch_optimiser, below(tensors, "architecture/"))
         if learner.weight_optimiser is not None:
             restore_optimiser(learner.weight_optimiser, below(tensors, "weights/"))
     except (RuntimeError, ValueError, KeyError) as error:
         raise damaged(file, error) from None
     return epochs
-
-
-def _restore_alpha(learner: Learner, alphas: Mapping[str, torch.Tensor]) -> None:
-    """Raises ValueError where they are not those of the space, or not finite."""
-    laws = learner.prior.laws
-    if alphas.keys() != laws.keys():
-        raise ValueError("alpha is of other decisions")
-    for key, value in alphas.items():
-        alpha = laws[key].alpha
-        if value.shape != alpha.shape or value.dtype != alpha.dtype:
-            raise ValueError(f"alpha of `{key}` is {list(value.shape)}, not {list(alpha.shape)}")
-        if not torch.isfinite(value).all():
-            raise ValueError(f"alpha of `{key}` is not finite")
-        with torch.no_grad():
-            alpha.copy_(value)
