@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from ..ir.diagnostics import Diagnostic, FusegraphError
 from .batches import Batch, BatchSource
 from .events import BatchEnded, EpochEnded, OnEvent, TrainingEnded
+from .heads import Forward, Head, drawn
 from .losses import Kind, Loss
 from .metrics import Score, score_function
 from .schedules import learning_rate
@@ -34,9 +35,8 @@ from .steps import (
     own_randomness,
     precise,
     precision_of,
+    start_momenta,
 )
-
-Forward = Callable[[nn.Module, Mapping[str, Tensor]], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,7 @@ def fit(
     kind: Kind = "single",
     forward: Forward = call_with_mapping,
     positive_weight: Tensor | None = None,
+    others: Sequence[Head] = (),
     order_seed: int | None = None,
     keep: Literal["best", "last"] = "best",
     on_event: OnEvent | None = None,
@@ -95,6 +96,8 @@ def fit(
         kind: single-label or multi-label.
         forward: how the module is called.
         positive_weight: (classes,), `losses.balance` of the training labels; multi-label only.
+        others: further data sets that train the module, each its own head, see `heads`; `valid` is
+            of the first one.
         order_seed: of the batch order, where trainings with different seeds are to see one order;
             the settings' seed if not given.
         keep: `last` leaves the weights of the last epoch instead, where `valid` was trained on
@@ -111,31 +114,29 @@ def fit(
     """
     device = choose_device(settings.device)
     module.to(device)
-    weight = positive_weight.to(device) if positive_weight is not None else None
+    heads = (Head(train, forward, kind, positive_weight), *others)
+    optimiser = optimiser_of(module.parameters(), settings)
+    if others and optimiser is not None:
+        start_momenta(optimiser)
     run = _Run(
         module=module,
         settings=settings,
-        device=device,
-        kind=kind,
-        forward=forward,
-        loss=loss_of(kind, weight, settings.label_smoothing),
-        valid_loss=loss_of(kind, weight, 0.0),
-        score=None
-        if settings.metric == "loss"
-        else score_function(settings.metric, kind, top_k=settings.top_k),
-        optimiser=optimiser_of(module.parameters(), settings),
+        heads=heads,
+        losses=tuple([_loss(head, device, settings.label_smoothing) for head in heads]),
+        judge=_judge(heads[0], settings, device),
+        optimiser=optimiser,
         order_seed=settings.seed if order_seed is None else order_seed,
         emit=on_event,
     )
     done = TrainingState()
-    what = describe(module, settings, len(train), run.order_seed)
+    what = describe(module, settings, run.batches, run.order_seed)
     if state is not None and state.exists():
         done = load_state(state, module, run.optimiser, what)
     history, best = list(done.history), done.best
     best_epoch, best_score = _best(history)
     with own_randomness(device):
         while len(history) < settings.epochs and not _patience_over(history, settings):
-            ended = run.epoch(len(history) + 1, train, valid, best_score)
+            ended = run.epoch(len(history) + 1, valid, best_score)
             history.append(ended)
             if ended.best:
                 best_epoch, best_score = ended.epoch, ended.score
@@ -176,38 +177,79 @@ def predict(
     return torch.cat(logits), torch.cat(labels)
 
 
+def judge(
+    module: nn.Module,
+    valid: BatchSource,
+    settings: TrainSettings,
+    *,
+    kind: Kind = "single",
+    forward: Forward = call_with_mapping,
+    positive_weight: Tensor | None = None,
+) -> tuple[float, float]:
+    """The loss of a module as it is on a split, and its score; moves it to the settings' device.
+
+    Raises FusegraphError E706, E708 as `fit` does. The loss may be NaN or infinite.
+    """
+    device = choose_device(settings.device)
+    head = Head(valid, forward, kind, positive_weight)
+    return _judge(head, settings, device)(module.to(device), valid)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """How a module is measured on the validation split."""
+
+    head: Head
+    loss: Loss
+    score: Score | None
+    settings: TrainSettings
+    device: torch.device
+
+    def __call__(self, module: nn.Module, valid: BatchSource) -> tuple[float, float]:
+        precision = precision_of(self.settings, self.device)
+        forward = self.head.forward
+        logits, labels = predict(module, valid, forward=forward, precision=precision)
+        check_labels(self.head.kind, logits, labels)
+        loss = self.loss(logits, labels).item()
+        return loss, -loss if self.score is None else self.score(logits, labels)
+
+
+def _judge(head: Head, settings: TrainSettings, device: torch.device) -> _Judge:
+    metric = settings.metric
+    score = None if metric == "loss" else score_function(metric, head.kind, top_k=settings.top_k)
+    return _Judge(head, _loss(head, device, 0.0), score, settings, device)
+
+
+def _loss(head: Head, device: torch.device, smoothing: float) -> Loss:
+    weight = head.positive_weight
+    return loss_of(head.kind, None if weight is None else weight.to(device), smoothing)
+
+
 @dataclass(frozen=True, slots=True)
 class _Run:
     """What does not change between the epochs of one training."""
 
     module: nn.Module
     settings: TrainSettings
-    device: torch.device
-    kind: Kind
-    forward: Forward
-    loss: Loss
-    valid_loss: Loss
-    score: Score | None
+    heads: tuple[Head, ...]
+    losses: tuple[Loss, ...]
+    judge: _Judge
     optimiser: Optimizer | None
     order_seed: int
     emit: OnEvent | None
 
-    def epoch(self, number: int, train: BatchSource, valid: BatchSource, best: float) -> EpochEnded:
+    @property
+    def batches(self) -> int:
+        return sum(len(head.train) for head in self.heads)
+
+    def epoch(self, number: int, valid: BatchSource, best: float) -> EpochEnded:
         start = time.perf_counter()
         torch.manual_seed(epoch_seed(self.settings.seed, number))  # dropout
         order = torch.Generator().manual_seed(epoch_seed(self.order_seed, number))
-        train_loss, rate = self._train(number, train, order)
-        logits, labels = predict(
-            self.module,
-            valid,
-            forward=self.forward,
-            precision=precision_of(self.settings, self.device),
-        )
-        check_labels(self.kind, logits, labels)
-        valid_loss = self.valid_loss(logits, labels).item()
+        train_loss, rate = self._train(number, order)
+        valid_loss, score = self.judge(self.module, valid)
         if not math.isfinite(valid_loss):
             raise Diverged(number, None, valid_loss)
-        score = -valid_loss if self.score is None else self.score(logits, labels)
         return EpochEnded(
             epoch=number,
             epochs=self.settings.epochs,
@@ -219,19 +261,20 @@ class _Run:
             best=score > best,
         )
 
-    def _train(
-        self, number: int, train: BatchSource, order: torch.Generator
-    ) -> tuple[float, float]:
+    def _train(self, number: int, order: torch.Generator) -> tuple[float, float]:
         self.module.train()
-        batches = len(train)
-        total, samples, rate = torch.zeros((), device=self.device), 0, 0.0
+        batches, device = self.batches, self.judge.device
+        total, samples, rate = torch.zeros((), device=device), 0, 0.0
         # Reading a loss stops a GPU until it is there, so there it is read seldom.
-        read_every = 1 if self.device.type == "cpu" else 50
+        read_every = 1 if device.type == "cpu" else 50
         unread: list[Tensor] = []
+        met: set[int] = set()
         index = -1
-        for index, batch in enumerate(train.epoch(order)):
+        for index, (head, batch) in enumerate(drawn([h.train for h in self.heads], order)):
             rate = learning_rate(self.settings, number - 1, index, batches)
-            loss = self._step(batch, rate, f"epoch {number}, batch {index + 1}", first=index == 0)
+            where = f"epoch {number}, batch {index + 1}"
+            loss = self._step(head, batch, rate, where, first=head not in met)
+            met.add(head)
             unread.append(loss)
             total += loss * len(batch.labels)
             samples += len(batch.labels)
@@ -243,13 +286,14 @@ class _Run:
         all_finite(unread, number, index + 1)
         return total.item() / max(1, samples), rate
 
-    def _step(self, batch: Batch, rate: float, where: str, *, first: bool) -> Tensor:
-        with precision_of(self.settings, self.device):
+    def _step(self, number: int, batch: Batch, rate: float, where: str, *, first: bool) -> Tensor:
+        head = self.heads[number]
+        with precision_of(self.settings, self.judge.device):
             with of_the_network(where):
-                logits = self.forward(self.module, batch.inputs)
+                logits = head.forward(self.module, batch.inputs)
             if first:
-                check_labels(self.kind, logits, batch.labels)
-            loss = self.loss(precise(logits), batch.labels)
+                check_labels(head.kind, logits, batch.labels)
+            loss = self.losses[number](precise(logits), batch.labels)
         if self.optimiser is not None and loss.requires_grad:
             self.optimiser.zero_grad(set_to_none=True)
             for group in self.optimiser.param_groups:

@@ -166,6 +166,18 @@ def optimiser_of(parameters: Iterable[nn.Parameter], settings: TrainSettings) ->
         return build(None)
 
 
+def start_momenta(optimiser: Optimizer) -> None:
+    """For weights that have their first steps one after the other: torch's fused SGD takes either
+    all momenta or none for those of its first step. A momentum of 0 is none.
+    """
+    if not isinstance(optimiser, SGD):
+        return
+    for group in optimiser.param_groups:
+        if group["momentum"]:
+            for parameter in group["params"]:
+                optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
+
 @contextmanager
 def own_randomness(device: torch.device) -> Iterator[None]:
     """Whatever is seeded and drawn inside leaves the caller's random state as it was."""

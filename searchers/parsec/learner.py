@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import Adam, Optimizer
 
 from ...backends.torch.sampled import SampledNetworks
 from ...compiler.requirements import satisfied
@@ -33,8 +33,8 @@ from ...training.steps import (
     optimiser_of,
     precise,
     precision_of,
+    start_momenta,
 )
-from ..epochs import architecture_diverged
 from ..randomness import generator
 from .estimator import architecture_loss, evidence, importance, shares
 from .options import ParsecOptions
@@ -266,15 +266,9 @@ class Learner:
             architecture_loss(log_probabilities, weights, priced, beta).backward()
             self.arch_optimiser.param_groups[0]["lr"] = place.arch_learning_rate
             self.arch_optimiser.step()
-            self._check_alpha()
-
-    def _check_alpha(self) -> None:
-        alphas = {key: law.alpha.detach() for key, law in self.prior.laws.items()}
-        if not torch.cat([*alphas.values()]).isfinite().all():
-            raise architecture_diverged(
-                next(key for key, alpha in alphas.items() if not alpha.isfinite().all()),
+            self.prior.check_finite(
                 "lower `arch_learning_rate` or `beta` of the searcher's options, or raise the "
-                "bounds of `target`",
+                "bounds of `target`"
             )
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────
@@ -306,15 +300,10 @@ class Learner:
 
 
 def _optimiser(networks: SampledNetworks, settings: TrainSettings) -> Optimizer | None:
-    """The settings' optimiser of all weights; None where no network has any.
-
-    Torch's fused SGD takes either all momenta or none for those of its first step; but weights have
-    their first steps one after the other here. A momentum of 0 is none.
-    """
+    """The settings' optimiser of all weights; None where no network has any."""
     made = optimiser_of(networks.parameters(), settings)
-    if isinstance(made, SGD) and settings.momentum:
-        for parameter in networks.parameters():
-            made.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    if made is not None:
+        start_momenta(made)
     return made
 
 
