@@ -131,7 +131,7 @@ def fill(root: nn.Module, modules: Sequence[Module], seed: int | None, kit: Kit)
             module = own.Scope()
         else:
             if seed is not None:
-                torch.default_generator.manual_seed(_seed_of(seed, entry.key))
+                torch.default_generator.manual_seed(seed_of(seed, entry.key))
             module = made_from(entry.make, kit)
         made[entry.path] = module
         made[entry.path[:-1]].add_module(entry.path[-1], module)
@@ -153,7 +153,8 @@ def made_from(make: Make, kit: Kit) -> nn.Module:
     return module
 
 
-def _seed_of(seed: int, key: str) -> int:
+def seed_of(seed: int, key: str) -> int:
+    """What the generator starts from before the weights of a key are drawn."""
     return int.from_bytes(blake2b(f"{seed}:{key}".encode(), digest_size=8).digest(), "big") >> 1
 
 

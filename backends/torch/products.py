@@ -100,7 +100,7 @@ def _embedding(site: Site) -> Held:
     return Held(make, Call(site.me, [site.x[0]]), lambda: borrow)
 
 
-def _start(init: str, std: float) -> tuple[str, tuple[tuple[str, float], ...]] | None:
+def parameter_start(init: str, std: float) -> tuple[str, tuple[tuple[str, float], ...]] | None:
     """How a parameter starts. `std` is the standard deviation of the untruncated distribution."""
     match init:
         case "ones":
@@ -118,7 +118,7 @@ def _start(init: str, std: float) -> tuple[str, tuple[tuple[str, float], ...]] |
 
 def _parameter(site: Site) -> Held:
     (std,) = site.known(site["std"])
-    make = Make("Learned", site.known(*site["shape"]), start=_start(site["init"], std))
+    make = Make("Learned", site.known(*site["shape"]), start=parameter_start(site["init"], std))
     return Held(make, Call(site.me, []), lambda: f"{site.me}.weight")
 
 

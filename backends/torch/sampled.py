@@ -22,7 +22,7 @@ from .network import PLAIN, fill, own_generator
 from .sampled_calls import Sizes
 from .sampled_columns import computed
 from .sampled_norms import normed, update
-from .sampled_plan import Plan, Planner
+from .sampled_plan import Plan, Planner, SampledPlanner
 from .sampled_steps import Step
 from .sampled_weights import shared_weights
 
@@ -136,7 +136,7 @@ class SampledNetworks(SharingNetworks):
         return self.computed(self.planner.plan(networks), inputs)
 
     def _new_planner(self) -> Planner:
-        return Planner(self.space, self._shared, dict(self.weights.named_modules()))
+        return SampledPlanner(self.space, self._shared, dict(self.weights.named_modules()))
 
     def state_of(self, network: Graph) -> dict[str, Tensor]:
         """The weights of one network by the names of `lower(network)`, on the same storage."""

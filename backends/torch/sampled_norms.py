@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (its name all over the field)
 from torch import Tensor, nn
 
+from .cuts import Slices
 from .sampled_steps import Step
 
 
@@ -50,6 +51,8 @@ def update(uses: Sequence[Step], statistics: Mapping[Step, Tensor]) -> None:
                 running.mul_(kept[module])
                 for step, share in of_module.items():
                     running.add_(statistics[step][place], alpha=share)
+                if isinstance(module, Slices):
+                    module.put(name, running)
             count = module.num_batches_tracked
             assert isinstance(count, Tensor)
             count.add_(counts[module])

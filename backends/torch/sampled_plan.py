@@ -7,6 +7,7 @@ with it what does not depend on decisions, and often more.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ from .lowering import Held, Site, SizeNames
 from .program import require_settled
 from .sampled_calls import Call, Calls
 from .sampled_columns import Recogniser
-from .sampled_steps import Step
+from .sampled_steps import Column, Step
 from .sampled_weights import SharedWeights, shapes_of
 from .steps import unfold
 from .table import LOWERINGS
@@ -43,21 +44,30 @@ class Plan:
     norms: Sequence[Step]
 
 
-class Planner:
-    """Makes plans for networks of one space, whose modules stand at the paths of `weights`."""
+class Planner(ABC):
+    """Makes plans for networks of one space."""
 
-    def __init__(
-        self, space: Graph, weights: SharedWeights, modules: Mapping[str, nn.Module]
-    ) -> None:
+    def __init__(self, space: Graph) -> None:
         self._space = space
-        self._weights = weights
-        self._modules = modules
-        self._calls = Calls()
-        self._columns = Recogniser()
         self._flat: dict[Node, Node] = {}
         self._last: dict[Node, Step] = {}
-        self._bound: dict[tuple[Kernel, str], tuple[Call, nn.Module]] = {}
-        self._has_norms = any(node.op.name == "batch_norm" for node in everything(space.roots))
+        self.has_norms = any(node.op.name == "batch_norm" for node in everything(space.roots))
+        self.calls = Calls()
+
+    @abstractmethod
+    def bound(self, node: Node, network: Graph) -> tuple[Call, nn.Module]:
+        """The function of a node of this network, and what holds its weights.
+
+        Raises FusegraphError E717 for a network of another space.
+        """
+
+    def serves(self, step: Step, network: Graph, found: Mapping[Node, Step]) -> bool:
+        """Whether a step of another network is right for this one, whose steps are `found`."""
+        return True
+
+    def column(self, node: Node, inputs: tuple[Step, ...]) -> Column | None:
+        """See `Step.column`."""
+        return None
 
     def plan(self, networks: Sequence[Graph]) -> Plan:
         """The plan of these networks, in their order.
@@ -73,25 +83,29 @@ class Planner:
         for network in networks:
             require_settled(network)
             roots = [root if root.flat else _flattened(root, self._flat) for root in network.roots]
-            if self._has_norms:
+            if self.has_norms:
                 alone: dict[Node, Step] = {}
-                self._collect(roots, alone, steps)
+                self._collect(network, roots, alone, steps)
                 norms += _in_order([step for step in alone.values() if step.norm], network)
                 steps.update(alone)
             else:
-                self._collect(roots, steps, steps)
+                self._collect(network, roots, steps, steps)
             names = [name for name, _ in network.outputs]
             outputs.append(tuple(zip(names, [steps[root] for root in roots], strict=True)))
             read.update(network.inputs)
         inputs = [node for node in self._space.inputs if node in read]
         if len(inputs) < len(read):
             name = next(node["name"] for node in read if node not in inputs)
-            raise _foreign(self._space, f"reads an input `{name}` that the space has not")
+            raise foreign(self._space, f"reads an input `{name}` that the space has not")
         self._last = steps
         return Plan(list(steps.values()), inputs, outputs, norms)
 
     def _collect(
-        self, roots: Sequence[Node], found: dict[Node, Step], before: Mapping[Node, Step]
+        self,
+        network: Graph,
+        roots: Sequence[Node],
+        found: dict[Node, Step],
+        before: Mapping[Node, Step],
     ) -> None:
         """Add the steps of what these nodes reach, each after its inputs.
 
@@ -110,19 +124,40 @@ class Planner:
                 continue
             stack.pop()
             step = before.get(node) or last.get(node)
-            if step is None:
-                step = self._made(node, tuple([found[i] for i in node.inputs]))
+            if step is None or not self.serves(step, network, found):
+                step = self._made(node, tuple([found[i] for i in node.inputs]), network)
             found[node] = step
 
-    def _made(self, node: Node, inputs: tuple[Step, ...]) -> Step:
+    def _made(self, node: Node, inputs: tuple[Step, ...], network: Graph) -> Step:
         if node.op is INPUT:
             return Step(node, (), None, None, None)
         if node.op.weights is None:
-            return Step(node, inputs, self._calls.of(node, True), None, self._columns(node, inputs))
+            return Step(node, inputs, self.calls.of(node, True), None, self.column(node, inputs))
+        return Step(node, inputs, *self.bound(node, network), self.column(node, inputs))
+
+
+class SampledPlanner(Planner):
+    """Of networks whose weights are shared by key and shape: modules at the paths of `weights`."""
+
+    def __init__(
+        self, space: Graph, weights: SharedWeights, modules: Mapping[str, nn.Module]
+    ) -> None:
+        super().__init__(space)
+        self._weights = weights
+        self._modules = modules
+        self._columns = Recogniser()
+        self._bound: dict[tuple[Kernel, str], tuple[Call, nn.Module]] = {}
+
+    def column(self, node: Node, inputs: tuple[Step, ...]) -> Column | None:
+        """See `Step.column`."""
+        return self._columns(node, inputs)
+
+    def bound(self, node: Node, network: Graph) -> tuple[Call, nn.Module]:
+        """See `Planner.bound`."""
         bound = self._bound.get((node.kernel, node.key))
         if bound is None:
             bound = self._bound[node.kernel, node.key] = self._found(node)
-        return Step(node, inputs, *bound, self._columns(node, inputs))
+        return bound
 
     def _found(self, node: Node) -> tuple[Call, nn.Module]:
         """The function of a node and the module of its weights."""
@@ -130,11 +165,11 @@ class Planner:
         made = self._weights.made.get(identity)
         if made is None:
             shapes = ", ".join([f"{name}{list(shape)}" for name, shape in identity[1]])
-            raise _foreign(self._space, f"has {shapes} for the key `{node.key}`")
+            raise foreign(self._space, f"has {shapes} for the key `{node.key}`")
         operands = ["x"] * len(node.inputs)
         lowered = LOWERINGS[node.op.name](Site(node, operands, "me", SizeNames({}, "like")))
         own = isinstance(lowered, Held) and lowered.make == made.make
-        return self._calls.of(node, own), self._modules[".".join(made.path)]
+        return self.calls.of(node, own), self._modules[".".join(made.path)]
 
 
 def _flattened(root: Node, done: dict[Node, Node]) -> Node:
@@ -171,7 +206,8 @@ def _in_order(norms: list[Step], network: Graph) -> list[Step]:
     return norms
 
 
-def _foreign(space: Graph, what: str) -> FusegraphError:
+def foreign(space: Graph, what: str) -> FusegraphError:
+    """E717: a network that the space has not."""
     return FusegraphError(
         Diagnostic(
             code="E717",

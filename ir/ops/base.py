@@ -11,6 +11,7 @@ from ..decisions import Setting
 from ..dims import Dim, Expr, Static, text_of
 from ..settling import assignments, pretty, settle
 from ..types import Type
+from .roles import Rule, follow
 
 Attrs = Mapping[str, Any]
 
@@ -164,7 +165,7 @@ class Op:
     `inputs` names the operands; the last one is `*name` where any number may follow. `complete`
     brings the attributes into their one form for these input types (axes counted from the front,
     one number per spatial axis). `takes` says which dtypes the inputs may have; `numbers` are
-    floats and whole numbers.
+    floats and whole numbers. `roles` says how weights are cut where sizes are open, see `roles.py`.
     """
 
     name: str
@@ -179,6 +180,7 @@ class Op:
     commutative: bool = False
     random: bool = False
     structural: bool = False
+    roles: Rule = follow
     names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ from ..dims import Static, text_of
 from ..types import Type, tensor
 from .base import Attr, Attrs, Misfit, Op, require_equal, require_rank
 from .products import product
+from .roles import Assigned, Given, same
 
 
 def _mix_complete(types: Sequence[Type], attrs: Attrs) -> Attrs:
@@ -91,6 +92,14 @@ def _affine_macs(types: Sequence[Type], attrs: Attrs, out: Type) -> Static:
     return product(out.shape) * types[0].shape[-1]
 
 
+def _affine_roles(given: Given) -> Assigned:
+    x, weight, *bias = given.inputs
+    same(x[-1], weight[1])
+    for axes in bias:
+        same(weight[0], axes[0])
+    return Assigned((*x[:-1], weight[0]))
+
+
 OPS = (
     Op(
         "mix",
@@ -110,5 +119,6 @@ OPS = (
         ("x", "*weights"),
         _affine,
         macs=_affine_macs,
+        roles=_affine_roles,
     ),
 )

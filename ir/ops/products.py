@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from ..dims import Dim, Static, text_of
+from ..folding import folded
 from ..types import Type, tensor
 from .base import (
     Attr,
@@ -18,6 +19,20 @@ from .base import (
     require_equal,
     require_positive,
     require_rank,
+)
+from .roles import (
+    Assigned,
+    Axes,
+    Centred,
+    Crossed,
+    Given,
+    Roles,
+    Stretch,
+    crossed,
+    equal,
+    follow,
+    same,
+    stretches,
 )
 
 
@@ -52,6 +67,18 @@ def _linear_weights(types: Sequence[Type], attrs: Attrs) -> tuple[Weight, ...]:
 def _linear_macs(types: Sequence[Type], attrs: Attrs, out: Type) -> Static:
     axis: int = attrs["axis"]
     return product(out.shape) * types[0].shape[axis]
+
+
+def _with_bias(given: Given, weight: Axes) -> tuple[Axes, ...]:
+    return (weight, weight[:1])[: len(given.weights)]
+
+
+def _linear_roles(given: Given) -> Assigned:
+    axis: int = given.attrs["axis"]
+    axes = given.inputs[0]
+    rows = Stretch(given.type.shape[axis])
+    weights = _with_bias(given, (rows, axes[axis]))
+    return Assigned((*axes[:axis], rows, *axes[axis + 1 :]), weights)
 
 
 # ── convolution ──────────────────────────────────────────────────────────────────────────────────
@@ -148,6 +175,25 @@ def _conv_macs(types: Sequence[Type], attrs: Attrs, out: Type) -> Static:
     return product(out.shape) * product(attrs["kernel"]) * inner
 
 
+def _conv_roles(given: Given) -> Assigned:
+    """Of each group the first channels; those of a depthwise convolution are its input's."""
+    [axes], groups, out = given.inputs, given.attrs["groups"], given.type.shape[1]
+    inner = given.weights[0].shape[1]
+    read: Roles = axes[1]
+    rows: Roles = Stretch(out)
+    if not equal(groups, 1):
+        group = read
+        if equal(inner, 1):
+            read = Stretch(1)
+        else:
+            group, read = stretches((groups, inner))
+            same(axes[1], Crossed(axes[1].size, (group, read)))
+        rows = crossed(out, (group, Stretch(folded(out // groups))))
+    kernel = [Centred(size) for size in given.attrs["kernel"]]
+    spatial = follow(given).out[2:]
+    return Assigned((axes[0], rows, *spatial), _with_bias(given, (rows, read, *kernel)))
+
+
 # ── matmul ───────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -183,6 +229,13 @@ def _matmul_macs(types: Sequence[Type], attrs: Attrs, out: Type) -> Static:
     return product(out.shape) * types[0].shape[-1]
 
 
+def _matmul_roles(given: Given) -> Assigned:
+    x, y = given.inputs
+    for a, b in zip((*x[:-2], x[-1]), (*y[:-2], y[-2]), strict=True):
+        same(a, b)
+    return Assigned((*x[:-1], y[-1]))
+
+
 # ── learned and constant tensors ─────────────────────────────────────────────────────────────────
 
 
@@ -198,6 +251,11 @@ def _embedding(types: Sequence[Type], attrs: Attrs) -> Type:
 
 def _embedding_weights(types: Sequence[Type], attrs: Attrs) -> tuple[Weight, ...]:
     return (Weight("weight", (attrs["rows"], attrs["out"]), "normal(1)"),)
+
+
+def _embedding_roles(given: Given) -> Assigned:
+    rows, out = stretches((given.attrs["rows"], given.type.shape[-1]))
+    return Assigned((*given.inputs[0], out), ((rows, out),))
 
 
 def _filled(types: Sequence[Type], attrs: Attrs) -> Type:
@@ -219,6 +277,11 @@ def _parameter_weights(types: Sequence[Type], attrs: Attrs) -> tuple[Weight, ...
     return (Weight("weight", attrs["shape"], f"{attrs['init']}({attrs['std']})"),)
 
 
+def _parameter_roles(given: Given) -> Assigned:
+    axes = stretches(given.type.shape)
+    return Assigned(axes, (axes,))
+
+
 _BIAS = Attr("bias", "bool", "whether a learned offset is added", True)
 _SHAPE = Attr("shape", "shape", "the sizes, the batch's too")
 
@@ -238,6 +301,7 @@ OPS = (
         _linear_weights,
         _linear_macs,
         front_axis,
+        roles=_linear_roles,
     ),
     Op(
         "conv",
@@ -257,6 +321,7 @@ OPS = (
         _conv_weights,
         _conv_macs,
         _conv_complete,
+        roles=_conv_roles,
     ),
     Op(
         "matmul",
@@ -264,6 +329,7 @@ OPS = (
         ("x", "y"),
         _matmul,
         macs=_matmul_macs,
+        roles=_matmul_roles,
     ),
     Op(
         "embedding",
@@ -273,6 +339,7 @@ OPS = (
         (Attr("rows", "int", "how many rows there are"), Attr("out", "int", "the width of a row")),
         _embedding_weights,
         takes="numbers",
+        roles=_embedding_roles,
     ),
     Op(
         "parameter",
@@ -285,6 +352,7 @@ OPS = (
             Attr("std", "number", "the spread of a random start", 0.02),
         ),
         _parameter_weights,
+        roles=_parameter_roles,
     ),
     Op(
         "zeros", "A tensor of zeros; nothing that it stands for is reached.", (), _filled, (_SHAPE,)

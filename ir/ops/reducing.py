@@ -19,6 +19,7 @@ from .base import (
     require_rank,
 )
 from .products import spread, spread_pads, window
+from .roles import Assigned, Given, Stretch, along
 
 
 def _same_type(types: Sequence[Type], attrs: Attrs) -> Type:
@@ -70,6 +71,11 @@ def _group_norm(types: Sequence[Type], attrs: Attrs) -> Type:
 def _group_norm_weights(types: Sequence[Type], attrs: Attrs) -> tuple[Weight, ...]:
     shape = (types[0].shape[1],)
     return (Weight("weight", shape, "ones"), Weight("bias", shape, "zeros"))
+
+
+def _layer_norm_roles(given: Given) -> Assigned:
+    [axes] = given.inputs
+    return Assigned(axes, (axes[given.attrs["axis"] :],) * 2)
 
 
 # ── pooling ──────────────────────────────────────────────────────────────────────────────────────
@@ -153,13 +159,32 @@ def _reduce(types: Sequence[Type], attrs: Attrs) -> Type:
     return tensor(types[0].dtype, tuple(shape))  # pyright: ignore[reportArgumentType]
 
 
+def _reduce_roles(given: Given) -> Assigned:
+    gone, keep = given.attrs["axis"], given.attrs["keep"]
+    left = [
+        Stretch(1) if place in gone else axis
+        for place, axis in enumerate(given.inputs[0])
+        if keep or place not in gone
+    ]
+    return Assigned(tuple(left))
+
+
 def _reduction(name: str, doc: str) -> Op:
     attrs = (
         Attr("axis", "ints", "the axis or axes that are reduced"),
         Attr("keep", "bool", "whether they stay, with size 1", False),
     )
     takes: Literal["floats", "numbers"] = "floats" if name == "mean" else "numbers"
-    return Op(name, doc, ("x",), _reduce, attrs, takes=takes, complete=_reduce_complete)
+    return Op(
+        name,
+        doc,
+        ("x",),
+        _reduce,
+        attrs,
+        takes=takes,
+        complete=_reduce_complete,
+        roles=_reduce_roles,
+    )
 
 
 _POOL = (
@@ -182,6 +207,7 @@ OPS = (
             Attr("gamma", "number", "where the scale starts", 1.0),
         ),
         _batch_norm_weights,
+        roles=along(1),
     ),
     Op(
         "layer_norm",
@@ -192,6 +218,7 @@ OPS = (
         (Attr("axis", "int", "the first axis that is normalised over", 1), _EPS),
         _layer_norm_weights,
         complete=front_axis,
+        roles=_layer_norm_roles,
     ),
     Op(
         "group_norm",
@@ -200,6 +227,7 @@ OPS = (
         _group_norm,
         (Attr("groups", "int", "how many groups the channels form"), _EPS),
         _group_norm_weights,
+        roles=along(1),
     ),
     Op(
         "softmax",

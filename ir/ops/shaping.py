@@ -20,6 +20,7 @@ from .base import (
     require_rank,
 )
 from .products import product, spread_pads
+from .roles import Assigned, Given, Roles, joined, regrouped, same
 
 
 def _concat(types: Sequence[Type], attrs: Attrs) -> Type:
@@ -49,6 +50,18 @@ def _concat(types: Sequence[Type], attrs: Attrs) -> Type:
     shape: list[Any] = list(first.shape)
     shape[axis] = total(sizes)
     return tensor(first.dtype, tuple(shape))
+
+
+def _concat_roles(given: Given) -> Assigned:
+    out: list[Roles] = [*given.inputs[0]]
+    for place, size in enumerate(given.type.shape):
+        meeting: list[Roles] = [axes[place] for axes in given.inputs]
+        if place == given.attrs["axis"]:
+            out[place] = joined(size, meeting, given.types)
+            continue
+        for other in meeting[1:]:
+            same(meeting[0], other)
+    return Assigned(tuple(out))
 
 
 def _reshape(types: Sequence[Type], attrs: Attrs) -> Type:
@@ -89,6 +102,11 @@ def _transpose_complete(types: Sequence[Type], attrs: Attrs) -> Attrs:
 def _transpose(types: Sequence[Type], attrs: Attrs) -> Type:
     axes: tuple[int, ...] = attrs["axes"]
     return tensor(types[0].dtype, tuple([types[0].shape[a] for a in axes]))
+
+
+def _transpose_roles(given: Given) -> Assigned:
+    axes: tuple[int, ...] = given.attrs["axes"]
+    return Assigned(tuple([given.inputs[0][axis] for axis in axes]))
 
 
 def _slice_complete(types: Sequence[Type], attrs: Attrs) -> Attrs:
@@ -163,6 +181,7 @@ OPS = (
         (_AXIS,),
         complete=front_axis,
         takes="anything",
+        roles=_concat_roles,
     ),
     Op(
         "reshape",
@@ -171,6 +190,7 @@ OPS = (
         _reshape,
         (Attr("shape", "shape", "the new sizes, the batch's too"),),
         takes="anything",
+        roles=regrouped,
     ),
     Op(
         "flatten",
@@ -180,6 +200,7 @@ OPS = (
         (Attr("axis", "int", "the first axis that is merged", 1),),
         complete=front_axis,
         takes="anything",
+        roles=regrouped,
     ),
     Op(
         "transpose",
@@ -189,6 +210,7 @@ OPS = (
         (Attr("axes", "ints", "the old axis at each new place", None),),
         complete=_transpose_complete,
         takes="anything",
+        roles=_transpose_roles,
     ),
     Op(
         "slice",

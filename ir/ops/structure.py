@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ..dims import Dim, pick
 from ..types import Type, tensor
 from .base import Attr, Attrs, Misfit, Op
+from .roles import Assigned, Either, Given, Roles, same
 
 
 def _declared(types: Sequence[Type], attrs: Attrs) -> Type:
@@ -35,6 +36,15 @@ def _choice(types: Sequence[Type], attrs: Attrs) -> Type:
     return tensor(first.dtype, tuple(shape))
 
 
+def _choice_roles(given: Given) -> Assigned:
+    decision, slot = given.attrs["decision"], given.attrs["slot"]
+    out: list[Roles] = []
+    for size, options in zip(given.type.shape, zip(*given.inputs, strict=True), strict=True):
+        agree = [same(options[0], other) for other in options[1:]]
+        out.append(options[0] if all(agree) else Either(size, decision, slot, options))
+    return Assigned(tuple(out))
+
+
 def _maybe(types: Sequence[Type], attrs: Attrs) -> Type:
     return tensor(types[0].dtype, types[0].shape, (attrs["decision"], attrs["index"]))
 
@@ -59,6 +69,7 @@ CHOICE = Op(
     _choice,
     (_DECISION, Attr("slot", "int", "which of the k values")),
     structural=True,
+    roles=_choice_roles,
 )
 MAYBE = Op(
     "maybe",

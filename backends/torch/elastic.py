@@ -1,0 +1,236 @@
+"""The elastic supernet: one weight of the largest shape for each key, of which networks take parts.
+
+A network is run on slices of the shared weights, without being rebuilt, and computes what the
+network that is `extracted`, with copies of these slices, computes. Which entries a network has of
+each weight, the ops say (`ir/ops/roles.py`): each entry means the same in all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from ...compiler.elastic import ElasticWeights, elastic_weights
+from ...compiler.specialise import specialise
+from ...ir.cells import expand
+from ...ir.decisions import Setting
+from ...ir.graph import Graph, graph
+from ...ir.node import Kernel, Node
+from ..names import path_of, state_name
+from . import modules as own
+from .cuts import Cut, Slices
+from .network import Network, lower, own_generator, seed_of
+from .products import parameter_start
+from .sampled import SharingNetworks
+from .sampled_calls import Call
+from .sampled_plan import Planner, foreign
+from .sampled_steps import Step
+from .sampled_weights import shapes_of
+
+Settings = Mapping[str, Setting]
+
+_DTYPES = {"f32": torch.float32, "f64": torch.float64, "f16": torch.float16}
+
+
+class ElasticNetworks(SharingNetworks):
+    """The networks of a space on weights that they share by slices.
+
+    Weights start by a seed and their key alone, as those of `lower(network, seed)` for a network
+    that has the whole of them. Gradients are those of the whole weights, zero where no network of
+    a step reads; what no network reads at all has none.
+
+    Raises FusegraphError E505, E713, E714 as `compiler.elastic.elastic_weights` does.
+    """
+
+    def __init__(self, space: Graph, seed: int) -> None:
+        super().__init__(expand(space))
+        self.shared = elastic_weights(self.space)
+        self._settings: WeakKeyDictionary[Graph, Settings] = WeakKeyDictionary()
+        with own_generator(), torch.device("cpu"):
+            _fill(self.weights, self.shared, seed)
+
+    def network(self, settings: Settings, outputs: Sequence[str] | None = None) -> Graph:
+        """The network of these settings; of several outputs those that are named, or all."""
+        found = specialise(self.space, settings)
+        if outputs is not None:
+            kept = [(name, root) for name, root in found.outputs if name in outputs]
+            found = graph(found.name, found.inputs, kept, found.requires)
+        self._settings[found] = settings
+        return found
+
+    def run(
+        self,
+        networks: Sequence[Settings],
+        inputs: Mapping[str, Tensor],
+        outputs: Sequence[str] | None = None,
+    ) -> list[dict[str, Tensor]]:
+        """The outputs of each network by name, for one batch of named tensors.
+
+        Of each network only the `outputs` that are asked for are computed, from the inputs that
+        these read. In training mode a batch norm takes its statistics from the activations of its
+        own network, and running statistics end as if the networks had run one after the other.
+        Raises FusegraphError E711 where an input is missing, E712 where one does not fit.
+        """
+        graphs = [self.network(settings, outputs) for settings in networks]
+        if self.training and self.planner.has_norms:
+            # Statistics of one channel have to follow each other, whatever slices it is in.
+            return [self.computed(self.planner.plan([each]), inputs)[0] for each in graphs]
+        return self.computed(self.planner.plan(graphs), inputs)
+
+    def cuts(
+        self, settings: Settings, outputs: Sequence[str] | None = None
+    ) -> dict[nn.Parameter, Cut]:
+        """What a network reads of each parameter."""
+        found: dict[nn.Parameter, Cut] = {}
+        for _, slices in self._slices(settings, outputs):
+            for name, parameter in slices.holder.named_parameters(recurse=False):
+                cut, known = slices.cuts[name], found.get(parameter)
+                found[parameter] = cut if known is None else known.with_also(cut, parameter.shape)
+        return found
+
+    def state_of(
+        self, settings: Settings, outputs: Sequence[str] | None = None
+    ) -> dict[str, Tensor]:
+        """The weights of one network by the names of `lower(network)`; mostly views."""
+        return {
+            f"{state_name(key)}.{name}": value
+            for key, slices in self._slices(settings, outputs)
+            for name, value in slices.state.items()
+        }
+
+    def extracted(self, settings: Settings, outputs: Sequence[str] | None = None) -> Network:
+        """The network by itself, with weights of its own."""
+        network = lower(self.network(settings, outputs))
+        network.load_state_dict(self.state_of(settings, outputs))
+        return network.to(self._floats({}).device).train(self.training)
+
+    def _slices(
+        self, settings: Settings, outputs: Sequence[str] | None
+    ) -> list[tuple[str, Slices]]:
+        plan = self.planner.plan([self.network(settings, outputs)])
+        return [(s.node.key, s.module) for s in plan.steps if isinstance(s.module, Slices)]
+
+    def _new_planner(self) -> Planner:
+        modules = dict(self.weights.named_modules())
+        holders = {key: modules[state_name(key)] for key in self.shared}
+        return _ElasticPlanner(self.space, self.shared, holders, self._settings)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_settings": WeakKeyDictionary[Graph, Settings]()}
+
+
+class _ElasticPlanner(Planner):
+    """Steps on slices; `settings` has those of every network that is planned."""
+
+    def __init__(
+        self,
+        space: Graph,
+        weights: Mapping[str, ElasticWeights],
+        holders: Mapping[str, nn.Module],
+        settings: Mapping[Graph, Settings],
+    ) -> None:
+        super().__init__(space)
+        self._weights = weights
+        self._holders = holders
+        self._settings = settings
+        self._bound: dict[tuple[Kernel, str, tuple[object, ...]], tuple[Call, Slices]] = {}
+        self._cut: dict[tuple[str, object], Slices] = {}
+        self._deciding = {
+            key: sorted({name for use in shared.uses for name in use.decisions})
+            for key, shared in weights.items()
+        }
+
+    def serves(self, step: Step, network: Graph, found: Mapping[Node, Step]) -> bool:
+        """See `Planner.serves`: other settings may give an equal node other entries."""
+        if any(found[i.node] is not i for i in step.inputs):
+            return False
+        return step.module is None or self.bound(step.node, network)[1] is step.module
+
+    def bound(self, node: Node, network: Graph) -> tuple[Call, nn.Module]:
+        """See `Planner.bound`."""
+        settings = self._settings[network]
+        state = tuple([settings.get(name) for name in self._deciding.get(node.key, ())])
+        identity = (node.kernel, node.key, state)
+        bound = self._bound.get(identity)
+        if bound is None:
+            bound = (self.calls.of(node, False), self._found(node, settings))
+            self._bound[identity] = bound
+        return bound
+
+    def _found(self, node: Node, settings: Settings) -> Slices:
+        wanted = shapes_of(node)
+        shared = self._weights.get(node.key)
+        names = [name for name, _ in wanted]
+        for use in () if shared is None else shared.uses:
+            try:
+                entries = use.entries(settings)
+            except KeyError:  # it reads what this network does not reach
+                continue
+            if [tuple(map(len, axes)) for axes in entries] == [shape for _, shape in wanted]:
+                cuts = map(Cut, entries, self._weights[node.key].shapes)
+                return self._once(node.key, dict(zip(names, cuts, strict=True)))
+        told = ", ".join([f"{name}{list(shape)}" for name, shape in wanted])
+        raise foreign(self._space, f"has {told} for the key `{node.key}`")
+
+    def _once(self, key: str, cuts: dict[str, Cut]) -> Slices:
+        """Equal slices are one object, so that steps of different networks can be one."""
+        same = tuple([each.tobytes() for cut in cuts.values() for each in cut.entries])
+        slices = self._cut.get((key, same))
+        if slices is None:
+            slices = self._cut[key, same] = Slices(self._holders[key], cuts)
+        return slices
+
+
+# ── where weights start ──────────────────────────────────────────────────────────────────────────
+
+
+def _fill(root: nn.Module, shared: Mapping[str, ElasticWeights], seed: int) -> None:
+    """The tree of modules, each with the whole weights of its key."""
+    keys = {path_of(key): key for key in shared}
+    made: dict[tuple[str, ...], nn.Module] = {(): root}
+    for path in keys:
+        for depth in range(1, len(path) + 1):
+            part = path[:depth]
+            if part in made:
+                continue
+            module = own.Scope()
+            if part in keys:
+                torch.default_generator.manual_seed(seed_of(seed, keys[part]))
+                _hold(module, shared[keys[part]])
+            made[part] = module
+            made[part[:-1]].add_module(part[-1], module)
+
+
+def _hold(module: nn.Module, shared: ElasticWeights) -> None:
+    fan_in = max(1, math.prod(shared.shapes[0][1:]))
+    for weight, shape in zip(shared.weights, shared.shapes, strict=True):
+        if not shape:
+            module.register_buffer(weight.name, torch.tensor(0))
+            continue
+        values = torch.zeros(shape, dtype=_DTYPES[shared.dtype])
+        _start(values, weight.init, fan_in)
+        if weight.buffer:
+            module.register_buffer(weight.name, values)
+        else:
+            module.register_parameter(weight.name, nn.Parameter(values))
+
+
+def _start(values: Tensor, init: str, fan_in: int) -> None:
+    """As `Weight.init` says; the `kaiming_uniform` of torch's layers is of a slope of sqrt(5)."""
+    name, _, argument = init.rstrip(")").partition("(")
+    match name:
+        case "kaiming_uniform":
+            nn.init.kaiming_uniform_(values, a=math.sqrt(5))
+        case "fan_in_uniform":
+            nn.init.uniform_(values, -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in))
+        case "fill":
+            nn.init.constant_(values, float(argument))
+        case _:
+            start = parameter_start(name, float(argument or 0))
+            if start is not None:
+                getattr(nn.init, start[0])(values, **dict(start[1]))

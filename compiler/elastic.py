@@ -1,0 +1,242 @@
+"""How the weights of a space are cut from shared ones, for each of its networks.
+
+One walk over the open graph finds the roles of every axis, see `ir/ops/roles.py`. Each weight has
+the shape that all its entries have together; the settings of a network say which of these it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..ir.cells import expand
+from ..ir.decisions import Setting
+from ..ir.diagnostics import Diagnostic, FusegraphError
+from ..ir.dims import Expr, Static, decisions_in, symbols_in, text_of
+from ..ir.graph import Graph
+from ..ir.node import Node
+from ..ir.ops.base import Weight
+from ..ir.ops.roles import (
+    Axes,
+    Centred,
+    Crossed,
+    Either,
+    Given,
+    Joined,
+    Roles,
+    Stretch,
+    resolved,
+    same,
+)
+from ..ir.settling import assignments, settle
+
+Entries = NDArray[np.int64]
+"""The entries of an axis, in order, counted along the whole one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A node that reads the weights of a key: each with its roles, and what decides these."""
+
+    weights: tuple[Weight, ...]
+    axes: tuple[Axes, ...]
+    decisions: tuple[str, ...]
+
+    def entries(self, settings: Mapping[str, Setting]) -> tuple[tuple[Entries, ...], ...]:
+        """What a network with these settings has of each weight, along each of its axes."""
+        return tuple([tuple([entries(r, settings) for r in axes]) for axes in self.axes])
+
+
+@dataclass(frozen=True, slots=True)
+class ElasticWeights:
+    """The weights of one key: the shape of each as a whole, and all that read them."""
+
+    dtype: str
+    weights: tuple[Weight, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    uses: tuple[Use, ...]
+
+
+def elastic_weights(space: Graph) -> dict[str, ElasticWeights]:
+    """What the networks of a space share, by key, in the order of the graph.
+
+    Raises FusegraphError: E505 where the sizes of an axis are too many to list, E713 for a key of
+    weights that cannot be shared, E714 for a weight of a size that is known at run time only.
+    """
+    found: dict[str, list[Reader]] = {}
+    axes: dict[Node, Axes] = {}
+    for node in expand(space).order:
+        weights = node.weights
+        types = [i.type for i in node.inputs]
+        given = Given(types, [axes[i] for i in node.inputs], node.attributes, node.type, weights)
+        assigned = node.op.roles(given)
+        axes[node] = assigned.out
+        if weights:
+            found.setdefault(node.key, []).append((node, weights, assigned.weights))
+    # First of all keys, as what agrees in one may be a part of what another one has.
+    agreed = {key: _different(key, readers) for key, readers in found.items()}
+    return {key: _as_a_whole(readers) for key, readers in agreed.items()}
+
+
+Reader = tuple[Node, tuple[Weight, ...], tuple[Axes, ...]]
+
+
+def _different(key: str, readers: Sequence[Reader]) -> list[Reader]:
+    """Those that read the weights in different ways. Raises FusegraphError E713."""
+    first, weights, known = readers[0]
+    found = [readers[0]]
+    for node, others, axes in readers[1:]:
+        if _kinds(others) != _kinds(weights):
+            raise _not_shared(key, first, node)
+        agree = [
+            same(a, b)
+            for one, other in zip(known, axes, strict=True)
+            for a, b in zip(one, other, strict=True)
+        ]
+        if not all(agree):
+            found.append((node, others, axes))
+    return found
+
+
+def _kinds(weights: Sequence[Weight]) -> list[tuple[str, int, str]]:
+    return [(weight.name, len(weight.shape), weight.init) for weight in weights]
+
+
+def _as_a_whole(readers: Sequence[Reader]) -> ElasticWeights:
+    node, weights, _ = readers[0]
+    uses = [Use(weights, axes, tuple(sorted(_decisions(axes)))) for _, weights, axes in readers]
+    shapes = [
+        tuple(
+            [
+                max([_whole(use.axes[place][axis], node) for use in uses])
+                for axis in range(len(weight.shape))
+            ]
+        )
+        for place, weight in enumerate(weights)
+    ]
+    return ElasticWeights(node.type.dtype, weights, tuple(shapes), tuple(uses))
+
+
+# ── roles under settings ─────────────────────────────────────────────────────────────────────────
+
+
+def entries(roles: Roles, settings: Mapping[str, Setting]) -> Entries:
+    """The entries that a network with these settings has of an axis."""
+    roles = resolved(roles)
+    match roles:
+        case Stretch(size):
+            return np.arange(_size(size, settings))
+        case Centred(size):
+            have = _size(size, settings)
+            return np.arange(have) + (whole(roles) - have) // 2
+        case Either(decision=decision, slot=slot, parts=parts):
+            return entries(parts[settings[decision.key][slot]], settings)
+        case Crossed(parts=parts):
+            found = np.zeros(1, np.int64)
+            for part in parts:
+                inner = entries(part, settings)
+                found = (found[:, None] * whole(part) + inner).reshape(-1)
+            return found
+        case Joined(parts=parts, there=there):
+            before, pieces = 0, [np.zeros(0, np.int64)]
+            for part, maybe in zip(parts, there, strict=True):
+                if maybe is None or maybe[1] in settings[maybe[0].key]:
+                    pieces.append(entries(part, settings) + before)
+                before += whole(part)
+            return np.concatenate(pieces)
+
+
+def whole(roles: Roles) -> int:
+    """How many entries an axis has in all networks together. Raises FusegraphError E505."""
+    roles = resolved(roles)
+    match roles:
+        case Stretch(size) | Centred(size):
+            return _largest(size)
+        case Either(parts=parts):
+            return max(map(whole, parts))
+        case Crossed(parts=parts):
+            total = 1
+            for part in parts:
+                total *= whole(part)
+            return total
+        case Joined(parts=parts):
+            return sum(map(whole, parts))
+
+
+def _size(size: Static, settings: Mapping[str, Setting]) -> int:
+    found: Any = settle(size, settings)
+    return int(found)
+
+
+def _largest(size: Static) -> int:
+    if not isinstance(size, Expr):
+        return int(size)
+    joint = assignments([size])
+    if joint is None:
+        raise FusegraphError(
+            Diagnostic(
+                code="E505",
+                message="too many decisions meet in one open size to list what it may be",
+                notes=(f"the size is {text_of(size)[:80]}",),
+                help="bring the open sizes to a known one first",
+            )
+        )
+    return max([_size(size, settings) for settings in joint])
+
+
+def _whole(roles: Roles, node: Node) -> int:
+    symbols = sorted({symbol for size in _sizes(roles) for symbol in symbols_in(size)})
+    if symbols:
+        raise FusegraphError(
+            Diagnostic(
+                code="E714",
+                message=f"`{node.op.name}` has weights of the size `{symbols[0]}`, which is known "
+                "only at run time",
+                place=node.key,
+                notes=(f"its input is {node.inputs[0].type.pretty}",) if node.inputs else (),
+                help="choose an axis of known size, or declare the size as a number",
+            )
+        )
+    return whole(roles)
+
+
+def _sizes(roles: Roles) -> list[Static]:
+    roles = resolved(roles)
+    if isinstance(roles, Stretch | Centred):
+        return [roles.size]
+    return [size for part in roles.parts for size in _sizes(part)]
+
+
+def _decisions(axes: Sequence[Axes]) -> set[str]:
+    found: set[str] = set()
+    pending = [roles for each in axes for roles in each]
+    while pending:
+        roles = resolved(pending.pop())
+        if isinstance(roles, Stretch | Centred):
+            found.update(decisions_in(roles.size))
+            continue
+        pending += roles.parts
+        if isinstance(roles, Either):
+            found.add(roles.decision.key)
+        elif isinstance(roles, Joined):
+            found.update([maybe[0].key for maybe in roles.there if maybe is not None])
+    return found
+
+
+def _not_shared(key: str, first: Node, other: Node) -> FusegraphError:
+    def owned(node: Node) -> str:
+        return f"`{node.op.name}` with {', '.join([w.name for w in node.weights])}"
+
+    return FusegraphError(
+        Diagnostic(
+            code="E713",
+            message=f"two ops of the key `{key}` cannot share one module",
+            place=key,
+            notes=(f"one is {owned(first)}", f"another is {owned(other)}"),
+            help="the same key means tied weights: give them the same sizes, or two keys",
+        )
+    )
