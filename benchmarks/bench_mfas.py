@@ -30,7 +30,7 @@ from fusegraph.compiler.explore import complete
 from fusegraph.compiler.specialise import specialise
 from fusegraph.ir.dsl import load
 from fusegraph.ir.graph import Graph
-from fusegraph.pipeline.evaluate import forward_of
+from fusegraph.pipeline.heads import forward_of
 from fusegraph.training.loop import fit
 from fusegraph.training.schedules import learning_rate
 from fusegraph.training.settings import TrainSettings

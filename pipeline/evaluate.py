@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..backends.torch import Network, lower
 from ..compiler.pipeline import network as network_of
 from ..ir.diagnostics import FusegraphError
 from ..ir.dsl import Program
+from ..ir.genotype import Genotype
 from ..ir.graph import Graph
 from ..searchers.protocol import PLAIN_SCORE, Array, Evaluation, Inherited, Proposal
 from ..searchers.randomness import derive
@@ -21,10 +22,12 @@ from ..tasks.schema import PriceSection
 from ..tasks.sources import TaskData
 from ..training.batches import BatchSource
 from ..training.events import BatchEnded, TrainingEvent
-from ..training.loop import FitResult, Forward, choose_device, fit
+from ..training.loop import FitResult, choose_device, fit
 from ..training.settings import TrainSettings
 from ..training.side_by_side import Trainee, fit_side_by_side
+from ..training.steps import Diverged
 from ..training.together import together
+from .heads import DataHead, heads_of, valid_of_each
 from .learned import learned_connections
 from .price import figures, measure_of, priced
 from .run_folder import RunFolder
@@ -40,7 +43,8 @@ class TaskEvaluator:
     """Trains each proposal for the epochs of `settings` and answers its validation score.
 
     With a `price` the score is what is left after it, that of the network as it is searched; the
-    validation score is then among the figures, as PLAIN_SCORE.
+    validation score is then among the figures, as PLAIN_SCORE. Of several data sets it is the mean
+    of theirs, which are among the figures, too.
 
     Candidates are genotypes of `searched`; where `trained` is given they are carried over to that
     first (MFAS trains its best five at a larger width). With `folder` each training keeps its
@@ -48,6 +52,9 @@ class TaskEvaluator:
 
     With `order_seed` all proposals see the training data in one order; without, each in that of its
     own seed. Candidates that are trained `together`, as one program, always see one order.
+
+    With `weights_of` a candidate starts from these weights of its genotype, and where it is to
+    `keep` them it is measured with them and not trained.
     """
 
     searched: Program
@@ -59,6 +66,8 @@ class TaskEvaluator:
     order_seed: int | None = None
     together: int = 1
     price: PriceSection | None = None
+    weights_of: Callable[[Genotype], Mapping[str, Array]] | None = None
+    keep: bool = False
     on_event: Callable[[TrainingEvent], None] | None = None
 
     def evaluate(self, proposal: Proposal, inherited: Inherited) -> Evaluation:
@@ -66,8 +75,13 @@ class TaskEvaluator:
         network, module = self._lowered(proposal)
         shared = inherited.matching(_shapes(module))
         module.load_state_dict({**module.state_dict(), **_tensors(shared)})
+        if self.weights_of is not None:
+            module.load_state_dict(_tensors(self.weights_of(proposal.genotype)))
         settings = self.settings.model_copy(update={"seed": proposal.seed % SEEDS})
         name = f"{self.stage}-{proposal.trial}"
+        if self.keep:
+            score, told = measured(module, self.data, settings)
+            return self._evaluation(proposal, network, score, told, module.state_dict())
         result = train_module(
             module,
             self.data,
@@ -77,7 +91,8 @@ class TaskEvaluator:
             order_seed=self.order_seed,
             on_event=self.on_event,
         )
-        return self._evaluation(proposal, network, result, module.state_dict())
+        told = {**outcome(result), **valid_of_each(module, self.data, settings)}
+        return self._evaluation(proposal, network, result.best_score, told, module.state_dict())
 
     def weight_shapes(self, proposal: Proposal) -> dict[str, tuple[int, ...]]:
         """See `WaveEvaluator.weight_shapes`."""
@@ -107,7 +122,11 @@ class TaskEvaluator:
             return []
         trainees = [trainee for _, trainee in proposed]
         inputs = dict.fromkeys(node["name"] for t in trainees for node in t.network.inputs)
-        train, valid = _sources(self.data, list(inputs), self.settings)
+        device = choose_device(self.settings.device)
+        train, valid = [
+            self.data.source(split, list(inputs), batch=self.settings.batch, device=device)
+            for split in ("train", "valid")
+        ]
         trained = fit_side_by_side(
             trainees,
             train,
@@ -128,7 +147,7 @@ class TaskEvaluator:
         self, proposal: Proposal, network: Graph, result: FitResult, weights: Mapping[str, Tensor]
     ) -> Evaluation | FusegraphError:
         try:
-            return self._evaluation(proposal, network, result, weights)
+            return self._evaluation(proposal, network, result.best_score, outcome(result), weights)
         except FusegraphError as error:  # its latency cannot be measured, which is its own fault
             return error
 
@@ -136,13 +155,13 @@ class TaskEvaluator:
         self,
         proposal: Proposal,
         network: Graph,
-        result: FitResult,
+        score: float,
+        told: Mapping[str, float],
         weights: Mapping[str, Tensor],
     ) -> Evaluation:
         """The weights are copies: a module's own memory may be reused by the next candidate."""
         arrays = {name: np.array(value.detach().cpu().numpy()) for name, value in weights.items()}
-        told = {**figures(network), **outcome(result)}
-        score, price = result.best_score, self.price
+        told, price = {**figures(network), **told}, self.price
         if price is not None:
             searched = network_of(self.searched.graph, proposal.genotype)
             told[PLAIN_SCORE] = score
@@ -185,21 +204,28 @@ def train_module(
     on_event: Callable[[TrainingEvent], None] | None = None,
 ) -> FitResult:
     """Train on the training split, choose the epoch by the validation split; only the inputs that
-    the network has are read. With `both_splits` train on both, and keep the last epoch.
+    the network has are read. With `both_splits` train on both, and keep the last epoch. Several
+    data sets train together, and the mean of their scores chooses the epoch.
 
     With `folder` an interrupted training goes on, and the epochs are written at the end. The order
     of the batches is that of `order_seed`, or of the settings' seed.
     """
-    train, valid = _sources(data, list(module.parameter_names), settings)
+
+    def training(head: DataHead) -> BatchSource:
+        train = head.source("train", settings)
+        return together(train, head.source("valid", settings)) if both_splits else train
+
+    main, *others = heads_of(module, data)
     state = None if folder is None else folder.state(name)
     result = fit(
         module,
-        together(train, valid) if both_splits else train,
-        valid,
+        training(main),
+        main.source("valid", settings),
         settings,
-        kind=data.kind,
-        forward=forward_of(module),
-        positive_weight=data.positive_weight() if settings.balance else None,
+        kind=main.data.kind,
+        forward=main.forward,
+        positive_weight=main.positive_weight(settings),
+        others=[head.trains(training(head), settings) for head in others],
         order_seed=order_seed,
         keep="last" if both_splits else "best",
         on_event=None if on_event is None else _without_batches(on_event),
@@ -213,28 +239,20 @@ def train_module(
     return result
 
 
-def _sources(
-    data: TaskData, inputs: Sequence[str], settings: TrainSettings
-) -> tuple[BatchSource, BatchSource]:
-    """The training and the validation split."""
-    device = choose_device(settings.device)
-    train, valid = [
-        data.source(split, inputs, batch=settings.batch, device=device)
-        for split in ("train", "valid")
-    ]
-    return train, valid
+def measured(
+    module: Network, data: TaskData, settings: TrainSettings
+) -> tuple[float, dict[str, float]]:
+    """The validation score of a network as it is, the mean over the data sets, and what else a
+    trial of it has.
 
-
-def forward_of(module: Network) -> Forward:
-    """How `fit` calls the network: inputs by position; the output `logits`, or the only one."""
-    names = list(module.parameter_names)
-    single = len(module.graph.outputs) == 1
-
-    def forward(network: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
-        found: Any = network(*[inputs[name] for name in names])
-        return found if single else found["logits"]
-
-    return forward
+    Raises FusegraphError E701 where its loss is not finite.
+    """
+    judged = [head.judge(module, settings) for head in heads_of(module, data)]
+    loss, score = [sum(each) / len(judged) for each in zip(*judged, strict=True)]
+    if not math.isfinite(loss):
+        raise Diverged(0, None, loss)
+    told = {"epochs": 0.0, "best_epoch": 0.0, "valid_loss": loss}
+    return score, {**told, **valid_of_each(module, data, settings)}
 
 
 def outcome(result: FitResult) -> dict[str, float]:

@@ -8,7 +8,7 @@ is a function of those.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from ..ir.genotype import Genotype
 from ..searchers.driver import Outcome, run_finals, run_search
 from ..searchers.gradient import run_gradient_search
 from ..searchers.protocol import (
-    PLAIN_SCORE,
+    Array,
     Finishing,
     GradientSearcher,
+    Inheriting,
     Scored,
     Searcher,
     owns_a_loop,
@@ -33,7 +34,8 @@ from .evaluate import TaskEvaluator, evaluator_of
 from .events import EventLog, OnRunEvent, RunEvent, StageStarted, ignore
 from .export import export_best
 from .files import write_file
-from .price import COSTS, figures, measuring, plain_score, target_of
+from .joint import joint_identity, others_of, valid_of
+from .price import COSTS, figures, measuring, target_of
 from .problems import problem
 from .run_folder import RunFolder, begin_run
 from .searcher import searcher_of
@@ -186,6 +188,7 @@ def identity_of(prepared: Prepared, finals: int) -> dict[str, Any]:
         "splits": None if manifest is None else dict(manifest.splits),
         "classes": None if manifest is None else manifest.labels.classes,
         "finals": finals,
+        **joint_identity(prepared),
     }
 
 
@@ -208,8 +211,10 @@ def _finals(
     if isinstance(searcher, Finishing):
         candidates = [replace(found, genotype=searcher.finished(found)) for found in candidates]
     settings = prepared.task.settings
+    inherit = settings.train.inherit
     metric = settings.train.metric + (", less its price" if settings.search.price else "")
-    tell(StageStarted("final", len(candidates), metric=metric))
+    note = {"no": "", "start": "from the weights of the search", "keep": "as they are"}[inherit]
+    tell(StageStarted("final", len(candidates), note, metric=metric))
     evaluator = TaskEvaluator(
         prepared.searched,
         prepared.data,
@@ -218,6 +223,8 @@ def _finals(
         folder=folder,
         stage="final",
         price=settings.search.price,
+        weights_of=_ended_with(searcher) if inherit != "no" else None,
+        keep=inherit == "keep",
         on_event=tell,
     )
     found = run_finals(
@@ -233,6 +240,14 @@ def _finals(
             help="look at the reasons: often the learning rate of `[train]` is too high",
         )
     return tuple(found)
+
+
+def _ended_with(
+    searcher: Searcher | GradientSearcher,
+) -> Callable[[Genotype], Mapping[str, Array]]:
+    if not isinstance(searcher, Inheriting):
+        raise TypeError("`searcher_of` refuses it")
+    return searcher.weights_of
 
 
 def _finish(
@@ -261,8 +276,8 @@ def _finish(
         folder,
         genotype,
         weights,
-        valid=plain_score(best.score, record.metrics),
-        figures={name: v for name, v in record.metrics.items() if name != PLAIN_SCORE},
+        score=best.score,
+        figures=record.metrics,
         tell=tell,
     )
     exported = export_best(folder, prepared.task, tell)
@@ -281,10 +296,11 @@ def _finish(
             {
                 "rank": rank,
                 "search_score": outcome.best[scored.trial].score,
-                "valid": plain_score(scored.score, records[scored.trial].metrics),
+                "valid": valid_of(scored.score, records[scored.trial].metrics),
                 "score": scored.score,
                 "final": f"final-{scored.trial}",
                 **_costs(records[scored.trial].metrics),
+                **_joint(records[scored.trial].metrics),
             }
             for rank, scored in enumerate(finals, start=1)
         ],
@@ -302,6 +318,11 @@ def _price(task: Task, search_score: float, score: float) -> dict[str, Any] | No
     if price is None:
         return None
     return {**price.model_dump(mode="json"), "search_score": search_score, "score": score}
+
+
+def _joint(metrics: Mapping[str, float]) -> dict[str, Any]:
+    others = others_of(metrics)
+    return {"joint": others} if others else {}
 
 
 def _costs(metrics: Mapping[str, float]) -> dict[str, int | float]:

@@ -11,12 +11,23 @@ from ..ir.dsl import Program
 from ..ir.genotype import Genotype
 from ..ir.levels import Levels
 from ..ir.reach import walk
-from ..searchers.protocol import GradientSearcher, Searcher, owns_a_loop
+from ..searchers.protocol import (
+    GradientSearcher,
+    Inheriting,
+    Searcher,
+    TrainingJointly,
+    owns_a_loop,
+)
 from ..searchers.registry import make_searcher
 from ..tasks.placing import at_key
 from ..tasks.task_file import Task
 from .problems import problem
 from .sources import carry_over
+
+TRAIN_JOINTLY = ("perturbation", "constrained_evolution")
+"""The searchers that train several data sets at once."""
+LET_INHERIT = ("perturbation", "constrained_evolution", "parsec")
+"""The searchers whose networks share weights that each can go on with by itself."""
 
 _DRAWN = 8
 """Genotypes that are carried over for a try."""
@@ -28,13 +39,17 @@ def searcher_of(task: Task, searched: Program, trained: Program) -> Searcher | G
     Raises FusegraphError: E410 where what is found could not be trained, E801-E804, E810 where MFAS
     is to score by what may be above 1 or below 0, E812 for a budget that is too small for the
     searcher, E813 where nothing is open; at the key of the task file that is wrong. And E505, E506,
-    E507, E814 where a space is none for a searcher by gradients.
+    E507, E814 where a space is none for a searcher by gradients. E819 where it trains one data set
+    and the task has several, E820 where the found networks cannot inherit from the search.
     """
     try:
         _expect_to_carry_over(task, searched, trained)
-        return _searcher_of(task, searched)
+        searcher = _searcher_of(task, searched)
+        _expect_to_train_jointly(task, searcher)
+        _expect_to_inherit(task, searcher, searched, trained)
+        return searcher
     except FusegraphError as error:
-        codes = ("E410", "E801", "E802", "E810", "E812", "E813", "E818")
+        codes = ("E410", "E801", "E802", "E810", "E812", "E813", "E818", "E820")
         raise at_key(error, task, _key_of, *codes) from None
 
 
@@ -49,6 +64,7 @@ def _key_of(found: Diagnostic) -> str:
         "E812": "search.budget",
         "E813": "task.space",
         "E818": "search.price",
+        "E820": "train.inherit",
     }
     return keys.get(found.code, "search.searcher")
 
@@ -76,6 +92,51 @@ def _searcher_of(task: Task, searched: Program) -> Searcher | GradientSearcher:
             "`random` or `mfas`; `parsec` has a price of its own among its options",
         )
     return searcher
+
+
+def _expect_to_train_jointly(task: Task, searcher: Searcher | GradientSearcher) -> None:
+    """E819, at the first further data set, where the searcher trains one."""
+    joint = task.settings.joint
+    if not joint or (isinstance(searcher, TrainingJointly) and searcher.joint):
+        return
+    name = task.settings.search.searcher
+    error = problem(
+        "E819",
+        f"`{name}` trains networks on one data set, and the task has {1 + len(joint)}",
+        task.file,
+        help=f"search by {_or(TRAIN_JOINTLY)}, or take away all `[joint.NAME]`",
+    )
+    raise at_key(error, task, f"joint.{next(iter(joint))}")
+
+
+def _expect_to_inherit(
+    task: Task, searcher: Searcher | GradientSearcher, searched: Program, trained: Program
+) -> None:
+    """E820 where what is found has no weights that it could start from or keep."""
+    if task.settings.train.inherit == "no":
+        return
+    name = task.settings.search.searcher
+    if not isinstance(searcher, Inheriting):
+        raise problem(
+            "E820",
+            f"`{name}` shares no weights that the networks it finds could inherit",
+            task.file,
+            help=f'search by {_or(LET_INHERIT)}, or set `inherit = "no"`',
+        )
+    if searched.graph is not trained.graph:
+        names = ", ".join(f"`{name}`" for name in task.settings.search.set)
+        raise problem(
+            "E820",
+            f"`{trained.graph.name}` is searched with other constants than it is trained with, so "
+            "the weights of the search do not fit",
+            task.file,
+            help=f'put {names} in `[task] set`, or set `inherit = "no"`',
+        )
+
+
+def _or(names: tuple[str, ...]) -> str:
+    quoted = [f"`{name}`" for name in names]
+    return " or ".join([", ".join(quoted[:-1]), quoted[-1]]) if len(quoted) > 1 else quoted[0]
 
 
 def _expect_to_carry_over(task: Task, searched: Program, trained: Program) -> None:

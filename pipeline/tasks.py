@@ -13,6 +13,7 @@ from ..ir.dims import Expr
 from ..ir.dsl import Program, load
 from ..ir.graph import Graph
 from ..tasks.placing import at_key
+from ..tasks.problems import nearest
 from ..tasks.task_file import Task, load_task
 from .problems import problem
 from .searcher import searcher_of
@@ -34,10 +35,24 @@ class Prepared:
 
     @property
     def features(self) -> FeatureFolder | None:
-        """The feature folder; None where a hook yields the data."""
-        from ..tasks.sources import FeatureData
+        """The feature folder of the main data set; None where a hook yields the data."""
+        from ..tasks.joint import MAIN, joint_of
 
-        return self.data.folder if isinstance(self.data, FeatureData) else None
+        return folder_of(joint_of(self.data)[MAIN])
+
+    @property
+    def others(self) -> Mapping[str, TaskData]:
+        """The further data sets, by the outputs that they train."""
+        from ..tasks.joint import MAIN, joint_of
+
+        return {name: data for name, data in joint_of(self.data).items() if name != MAIN}
+
+
+def folder_of(data: TaskData) -> FeatureFolder | None:
+    """The feature folder of a data set; None where a hook yields it."""
+    from ..tasks.sources import FeatureData
+
+    return data.folder if isinstance(data, FeatureData) else None
 
 
 def task_programs(task: Task) -> tuple[Program, Program]:
@@ -62,20 +77,42 @@ def prepare(task: Task, *, allow_hooks: bool = False) -> Prepared:
     Raises FusegraphError: what is wrong with the space (E1xx-E3xx) or with the data (E6xx), E706
     where the space's output has another number of classes than the data.
     """
-    from ..tasks.sources import open_data
-
     searched, trained = task_programs(task)
-    try:
-        data = open_data(task, input_shapes(searched.graph, trained.graph), allow_hooks=allow_hooks)
-    except FusegraphError as error:
-        key = "data.features" if task.features is not None else "data.hook"
-        raise at_key(error, task, key, "E604", "E605", "E608") from None
-    prepared = Prepared(task, searched, trained, data)
+    _expect_outputs(task, trained.graph)
+    prepared = Prepared(task, searched, trained, _opened(task, searched, trained, allow_hooks))
     try:
         _check_classes(prepared)
     except FusegraphError as error:
         raise at_key(error, task, "task.space", "E706") from None
+    if task.settings.joint:
+        from .heads import expect_to_be_scored
+
+        try:
+            expect_to_be_scored(prepared.data, task.settings.train)
+        except FusegraphError as error:
+            raise at_key(error, task, "train.metric", "E706") from None
     return prepared
+
+
+def _opened(task: Task, searched: Program, trained: Program, allow_hooks: bool) -> TaskData:
+    """The data of a task; of several data sets each has to fit the inputs that its output reads."""
+    from ..tasks.joint import MAIN, JointData, part_for
+    from ..tasks.sources import open_data
+
+    def opened(section: str, output: str) -> TaskData:
+        graphs = [searched.graph, trained.graph]
+        if task.settings.joint:
+            graphs = [part_for(graph, output) for graph in graphs]
+        shapes = input_shapes(*graphs)
+        try:
+            return open_data(task, shapes, allow_hooks=allow_hooks, section=section)
+        except FusegraphError as error:
+            source = "hook" if task.sections[section].features is None else "features"
+            raise at_key(error, task, f"{section}.{source}", "E604", "E605", "E608") from None
+
+    main = opened("data", MAIN)
+    others = {name: opened(f"joint.{name}", name) for name in task.settings.joint}
+    return JointData(main, others) if others else main
 
 
 def check_task(file: str | Path) -> Program:
@@ -88,7 +125,7 @@ def check_task(file: str | Path) -> Program:
     searched, trained = task_programs(task)
     if task.genotype is not None:
         task_genotype(task, trained)
-    if task.features is not None:
+    if not any(section.hook for section in task.sections.values()):
         prepare(task)
     if "search" in task.settings.model_fields_set:
         searcher_of(task, searched, trained)
@@ -138,34 +175,56 @@ def input_shapes(*graphs: Graph) -> dict[str, tuple[int | None, ...]]:
     }
 
 
-def _check_classes(prepared: Prepared) -> None:
-    """The space's logits are as wide as the feature folder has classes; otherwise E706.
-
-    Every candidate would fail for it, each for itself, so it is said once and at the start.
-    """
-    graph, place = prepared.trained.graph, prepared.task.space
+def _expect_outputs(task: Task, graph: Graph) -> None:
+    """The outputs of the space are those that the data sets train; otherwise E706."""
     outputs = dict(graph.outputs)
     if len(outputs) > 1 and "logits" not in outputs:
-        raise problem(
+        error = problem(
             "E706",
             f"none of the outputs of `{graph.name}` is called `logits`",
-            place,
+            task.settings.task.space,
             notes=(f"its outputs are {', '.join(outputs)}",),
             help="call the output that is trained `logits`",
         )
-    folder = prepared.features
-    shape = outputs.get("logits", graph.roots[0]).type.shape
-    if folder is None or not shape or not isinstance(shape[-1], int):
-        return
-    classes = folder.manifest.labels.classes
-    if shape[-1] != classes:
-        raise problem(
-            "E706",
-            f"the output of `{graph.name}` is {shape[-1]} wide, and the data has {classes} classes",
-            place,
-            notes=(f"the space is {place}", f"the feature folder is {folder.path}"),
-            help=f"make the output {classes} wide, or give other features",
-        )
+        raise at_key(error, task, "task.space", "E706")
+    further = [name for name in outputs if name != "logits"] if len(outputs) > 1 else []
+    for name in task.settings.joint:
+        if name not in further:
+            error = problem(
+                "E706",
+                f"`{graph.name}` has no further output `{name}` that `[joint.{name}]` could train",
+                task.settings.task.space,
+                notes=(f"besides that of `[data]` its outputs are {', '.join(further) or 'none'}",),
+                help=nearest(name, further) or f"add `output {name} = ...` to the space",
+            )
+            raise at_key(error, task, f"joint.{name}", "E706")
+
+
+def _check_classes(prepared: Prepared) -> None:
+    """Each output is as wide as the feature folder that trains it has classes; otherwise E706.
+
+    Every candidate would fail for it, each for itself, so it is said once and at the start.
+    """
+    from ..tasks.joint import joint_of
+
+    graph, place = prepared.trained.graph, prepared.task.space
+    outputs = dict(graph.outputs)
+    for name, data in joint_of(prepared.data).items():
+        folder = folder_of(data)
+        shape = outputs.get(name, graph.roots[0]).type.shape
+        if folder is None or not shape or not isinstance(shape[-1], int):
+            continue
+        classes = folder.manifest.labels.classes
+        if shape[-1] != classes:
+            what = f"output `{name}`" if len(outputs) > 1 else "output"
+            raise problem(
+                "E706",
+                f"the {what} of `{graph.name}` is {shape[-1]} wide, and the data has {classes} "
+                "classes",
+                place,
+                notes=(f"the space is {place}", f"the feature folder is {folder.path}"),
+                help=f"make the output {classes} wide, or give other features",
+            )
 
 
 def _texts(values: Mapping[str, int | float | str]) -> dict[str, str]:

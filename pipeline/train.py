@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,21 @@ from ..backends.torch import Network, lower
 from ..compiler.pipeline import network as network_of
 from ..ir.dsl import Program, format_genotype
 from ..ir.genotype import Genotype
-from ..ir.graph import Graph
 from ..tasks.task_file import Task
 from ..training.checkpoints import CheckpointHeader, save_checkpoint
 from ..training.loop import choose_device, predict
-from .evaluate import forward_of, outcome, train_module
+from ..training.settings import TrainSettings
+from .evaluate import outcome, train_module
 from .events import EventLog, OnRunEvent, RunEvent, StageStarted, ignore
 from .export import export_best
 from .files import write_file
+from .heads import DataHead, heads_of, valid_of_each
+from .joint import joint_identity, of_the_network, others_of, valid_of
 from .price import figures, measuring
 from .run_folder import RunFolder, begin_run
 from .scores import confusion, scores
 from .summary import write_run_report
-from .tasks import Prepared, prepare, task_genotype
+from .tasks import Prepared, folder_of, prepare, task_genotype
 
 
 def train_task(
@@ -47,9 +50,12 @@ def train_task(
     settings = task.settings.train
     identity = {
         "kind": "train",
-        "settings": task.settings.model_dump(mode="json", include={"task", "data", "train"}),
+        "settings": task.settings.model_dump(
+            mode="json", include={"task", "data", "joint", "train"}
+        ),
         "trained": prepared.trained.graph.digest,
         "network": source.network.digest,
+        **joint_identity(prepared),
     }
     folder, _ = begin_run(out, identity, prepared.trained, task.file, resume=resume)
     with EventLog(folder.events) as log:
@@ -64,16 +70,17 @@ def train_task(
             module, prepared.data, settings, folder=folder, name="train", on_event=tell
         )
         weights = {name: value.cpu().numpy() for name, value in module.state_dict().items()}
+        each = valid_of_each(module, prepared.data, settings)
         if settings.refit:
             weights = refit_network(prepared, folder, source.genotype, "train", tell)
         with measuring(task.settings.search, source.network, folder.latencies, tell):
-            told = {**figures(source.network), **outcome(result)}
+            told = {**figures(source.network), **outcome(result), **each}
         network = finish_network(
             prepared,
             folder,
             source.genotype,
             weights,
-            valid=result.best_score,
+            score=result.best_score,
             figures=told,
             tell=tell,
         )
@@ -121,13 +128,15 @@ def finish_network(
     genotype: Genotype | None,
     weights: Mapping[str, Any],
     *,
-    valid: float,
+    score: float,
     figures: Mapping[str, float],
     tell: OnRunEvent,
 ) -> dict[str, Any]:
     """Write the genotype and the checkpoint of a trained network, and measure it on the test split.
 
-    Answers what `results.json` says of the network.
+    `score` and `figures` are those of its trial. Answers what `results.json` says of the network:
+    of several data sets `score` is the mean of their validation scores, and `joint` has what the
+    further ones measured.
     """
     text = genotype_text(prepared.trained, genotype, folder)
     write_file(folder.best, text)
@@ -135,29 +144,45 @@ def finish_network(
     network = network_of(program.graph, genotype)
     module = lower(network)
     module.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
-    preprocessing = preprocessing_of(prepared, network)
+    heads = heads_of(module, prepared.data)
+    preprocessing = preprocessing_of(prepared, heads)
     folder.write(folder.preprocessing, preprocessing)
-    tested, confused = measure(module, prepared, tell)
-    metric = settings.train.metric
+    if any(_tests(head) for head in heads):
+        tell(StageStarted("test"))
+    tested = {head.output: measure(module, head, settings.train) for head in heads}
+    metric, main = settings.train.metric, heads[0].output
+    valid, others = valid_of(score, figures), others_of(figures)
+    scored = {f"valid_{metric}": valid, **{f"test_{n}": v for n, v in tested[main].scores.items()}}
+    for output, own in others.items():
+        scored[f"{output}_valid_{metric}"] = own
+        scored |= {f"{output}_test_{n}": v for n, v in tested[output].scores.items()}
     header = CheckpointHeader(
         genotype=text if genotype is not None else "",
         space_digest=program.graph.digest,
         network_digest=network.digest,
-        class_names=settings.export.class_names or prepared.data.class_names,
+        class_names=class_names_of(heads[0], prepared.task),
         settings=settings.train.model_dump(mode="json"),
         preprocessing=preprocessing,
-        scores={f"valid_{metric}": valid, **{f"test_{n}": v for n, v in tested.items()}},
+        scores=scored,
     )
     save_checkpoint(folder.checkpoint, module, header)
+    told = {
+        head.output: {
+            "test": tested[head.output].scores,
+            "confusion": tested[head.output].confusion,
+            "data": data_of(head, prepared.task),
+        }
+        for head in heads
+    }
+    joint = {output: {"valid": own, **told[output]} for output, own in others.items()}
     return {
         "network": network.digest,
         "genotype": text,
         "metric": metric,
         "valid": valid,
-        "test": tested,
-        "confusion": confused,
-        "data": data_of(prepared),
-        **{name: whole(value) for name, value in figures.items()},
+        **told[main],
+        **({"score": score, "joint": joint} if joint else {}),
+        **{name: whole(value) for name, value in of_the_network(figures).items()},
     }
 
 
@@ -167,32 +192,43 @@ def genotype_text(program: Program, genotype: Genotype | None, folder: RunFolder
     return format_genotype(found, program, f"../space/{folder.space.name}")
 
 
-def measure(
-    module: Network, prepared: Prepared, tell: OnRunEvent = ignore
-) -> tuple[dict[str, float], list[list[int]]]:
-    """What the network scores on the split `test`, and for single-label data the confusion matrix.
-
-    The matrix has a row for each true class and a column for each predicted one. Both are empty
-    where the data has no such split.
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """What a network scores on the split `test`, and for single-label data the confusion matrix: a
+    row for each true class, a column for each predicted one. Both are empty without such a split.
     """
-    data, settings = prepared.data, prepared.task.settings.train
-    folder = prepared.features
-    if folder is None or "test" not in folder.manifest.splits:
-        return {}, []
-    tell(StageStarted("test"))
-    device = choose_device(settings.device)
-    source = data.source(
-        "test", list(module.parameter_names), batch=max(256, settings.batch), device=device
-    )
-    found, answers = predict(module.to(device), source, forward=forward_of(module))
+
+    scores: dict[str, float]
+    confusion: list[list[int]]
+
+
+def measure(module: Network, head: DataHead, settings: TrainSettings) -> Tested:
+    """The network on the split `test` of a data set. Raises FusegraphError E708."""
+    if not _tests(head):
+        return Tested({}, [])
+    source = head.source("test", settings, batch=max(256, settings.batch))
+    module.to(choose_device(settings.device))
+    found, answers = predict(module, source, forward=head.forward)
     logits, labels = found.cpu().numpy(), answers.cpu().numpy()
-    matrix = confusion(logits, labels).tolist() if data.kind == "single" else []
-    return scores(logits, labels, data.kind), matrix
+    kind = head.data.kind
+    matrix = confusion(logits, labels).tolist() if kind == "single" else []
+    return Tested(scores(logits, labels, kind), matrix)
 
 
-def data_of(prepared: Prepared) -> dict[str, Any]:
-    """What the report says of the data; empty for a hook's."""
-    folder = prepared.features
+def _tests(head: DataHead) -> bool:
+    folder = folder_of(head.data)
+    return folder is not None and "test" in folder.manifest.splits
+
+
+def class_names_of(head: DataHead, task: Task) -> tuple[str, ...]:
+    """The names of a data set's classes; the task may name those of the main one itself."""
+    asked = () if head.output in task.settings.joint else task.settings.export.class_names
+    return asked or head.data.class_names
+
+
+def data_of(head: DataHead, task: Task) -> dict[str, Any]:
+    """What the report says of a data set; empty for a hook's."""
+    folder = folder_of(head.data)
     if folder is None:
         return {}
     manifest = folder.manifest
@@ -202,26 +238,42 @@ def data_of(prepared: Prepared) -> dict[str, Any]:
             name: f"{tap.dtype}[{', '.join(map(str, tap.shape))}]"
             for name, tap in manifest.taps.items()
         },
-        "classes": list(manifest.labels.names or prepared.task.settings.export.class_names),
+        "classes": list(head.data.class_names or class_names_of(head, task)),
         "source": manifest.source,
     }
 
 
-def preprocessing_of(prepared: Prepared, network: Graph) -> dict[str, Any]:
+def preprocessing_of(prepared: Prepared, heads: Sequence[DataHead]) -> dict[str, Any]:
     """What is done to raw features before they are the network's inputs, as JSON.
 
-    `standardise` has mean and deviation by input, one of each per channel.
+    `standardise` has mean and deviation by input, one of each per channel. Where several data sets
+    trained the network it is in `joint`, by the output that a data set trained, beside the `inputs`
+    that this output reads and the names of its `classes`: an input may be read by two.
     """
     settings = prepared.task.settings
-    folder = prepared.features
-    found: dict[str, Any] = {}
-    if folder is not None and settings.data.standardise:
-        known = folder.manifest.standardisation
-        names = [node["name"] for node in network.inputs]
-        found["standardise"] = {n: known[n].model_dump(mode="json") for n in names if n in known}
+    told = [_standardised(head, prepared.task) for head in heads]
+    found: dict[str, Any] = told[0] if len(heads) == 1 else {}
+    if len(heads) > 1:
+        found["joint"] = {
+            head.output: {
+                "inputs": list(head.inputs),
+                "classes": list(class_names_of(head, prepared.task)),
+                **own,
+            }
+            for head, own in zip(heads, told, strict=True)
+        }
     if settings.export.preprocessing:
         found["note"] = settings.export.preprocessing
     return found
+
+
+def _standardised(head: DataHead, task: Task) -> dict[str, Any]:
+    folder = folder_of(head.data)
+    section = task.settings.joint.get(head.output, task.settings.data)
+    if folder is None or not section.standardise:
+        return {}
+    known = folder.manifest.standardisation
+    return {"standardise": {n: known[n].model_dump(mode="json") for n in head.inputs if n in known}}
 
 
 def whole(value: float) -> int | float:

@@ -242,6 +242,29 @@ class Finishing(Protocol):
         ...
 
 
+@runtime_checkable
+class Inheriting(Protocol):
+    """A searcher whose networks share weights that each of them can go on with by itself."""
+
+    def weights_of(self, genotype: Genotype) -> Mapping[str, Array]:
+        """The weights that the search ended with, of this network: all that the `state_dict` of the
+        lowered network has, by its names. Must not be called before the search has begun.
+        """
+        ...
+
+
+@runtime_checkable
+class TrainingJointly(Protocol):
+    """A searcher that may train several data sets at once, see `tasks.joint.joint_of`; of others a
+    task has one.
+    """
+
+    @property
+    def joint(self) -> bool:
+        """Whether it does."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Epoch:
     """What an epoch of a gradient-based searcher came to: trial `event.epoch - 1`."""

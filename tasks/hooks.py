@@ -28,8 +28,9 @@ from .problems import nearest
 Hook = Callable[[str, int | None], Iterable[Mapping[str, Any]]]
 
 
-def load_hook(reference: str, *, allow: bool, folder: Path) -> Hook:
-    """Imports `module:function`; the task file's folder comes first on the import path.
+def load_hook(reference: str, *, allow: bool, folder: Path, section: str = "data") -> Hook:
+    """Imports `module:function`; the task file's folder comes first on the import path. `section`
+    is that of the task file which names it.
 
     Raises:
         FusegraphError: E604 where hooks were not allowed, E605 where there is no such module or
@@ -40,7 +41,7 @@ def load_hook(reference: str, *, allow: bool, folder: Path) -> Hook:
             Diagnostic(
                 code="E604",
                 message=f"this task runs code, `{reference}`, and that was not allowed",
-                place="data.hook",
+                place=f"{section}.hook",
                 help="read that module first; then give `--allow-hook` (or `allow_hooks=True`)",
             )
         )
@@ -49,15 +50,15 @@ def load_hook(reference: str, *, allow: bool, folder: Path) -> Hook:
     try:
         module = importlib.import_module(name)
     except Exception as error:  # whatever a stranger's module raises while it is imported
-        raise _broken(reference, f"importing it raised {type(error).__name__}: {error}") from error
+        what = f"importing it raised {type(error).__name__}: {error}"
+        raise _broken(section, reference, what) from error
     finally:
         sys.path.remove(str(folder.resolve()))
     found = getattr(module, function, None)
     if not callable(found):
         what = "has no such function" if found is None else f"is {type(found).__name__}"
-        raise _broken(
-            reference, what, nearest(function, [n for n in dir(module) if not n.startswith("_")])
-        )
+        known = [n for n in dir(module) if not n.startswith("_")]
+        raise _broken(section, reference, what, nearest(function, known))
     return cast("Hook", found)
 
 
@@ -71,11 +72,11 @@ def called(hook: Callable[..., Any], *arguments: object) -> Any:
         raise _failed(hook, arguments, error) from error
 
 
-def pulled(hook: Hook, split: str, seed: int | None) -> Iterator[object]:
+def pulled(hook: Hook, split: str, seed: int | None, section: str = "data") -> Iterator[object]:
     """What a hook yields, one by one. Raises FusegraphError E605 where its own code fails."""
     batches = called(hook, split, seed)
     if not isinstance(batches, Iterable):
-        raise _wrong(split, 1, f"expected batches, found {type(batches).__name__}")
+        raise _wrong(section, split, 1, f"expected batches, found {type(batches).__name__}")
     iterator = called(cast("Iterable[object]", batches).__iter__)
     while True:
         try:
@@ -97,6 +98,8 @@ class HookBatches:
     split: str
     inputs: tuple[str, ...]
     device: torch.device
+    section: str = "data"
+    """Of the task file, that names the hook."""
     _length: int | None = field(default=None, init=False)
 
     def __len__(self) -> int:
@@ -107,9 +110,9 @@ class HookBatches:
             if isinstance(batches, Sized):
                 counted = called(batches.__len__)
             else:
-                counted = sum(1 for _ in pulled(self.hook, self.split, None))
+                counted = sum(1 for _ in self._pulled(None))
             if not counted:
-                raise _wrong(self.split, 1, "expected batches, found none")
+                raise self._wrong(1, "expected batches, found none")
             self._length = counted
         return self._length
 
@@ -120,39 +123,45 @@ class HookBatches:
             if generator is None
             else int(torch.randint(2**31, (1,), generator=generator).item())
         )
-        for number, batch in enumerate(pulled(self.hook, self.split, seed), start=1):
+        for number, batch in enumerate(self._pulled(seed), start=1):
             yield self._checked(number, batch)
+
+    def _pulled(self, seed: int | None) -> Iterator[object]:
+        return pulled(self.hook, self.split, seed, self.section)
+
+    def _wrong(self, batch: int, what: str, advice: str = "") -> FusegraphError:
+        return _wrong(self.section, self.split, batch, what, advice)
 
     def _checked(self, number: int, batch: object) -> Batch:
         if not isinstance(batch, Mapping):
             found = type(batch).__name__
-            raise _wrong(self.split, number, f"expected a mapping of tensors, found {found}")
+            raise self._wrong(number, f"expected a mapping of tensors, found {found}")
         values = cast("Mapping[str, object]", batch)
         tensors: dict[str, Tensor] = {}
         for name in (*self.inputs, "labels"):
             value = values.get(name)
             if value is None:
                 advice = nearest(name, values)
-                raise _wrong(self.split, number, f"expected `{name}`, found {list(values)}", advice)
+                raise self._wrong(number, f"expected `{name}`, found {list(values)}", advice)
             if isinstance(value, np.ndarray):
                 value = torch.from_numpy(np.array(value))
             if not isinstance(value, Tensor):
                 found = type(value).__name__
-                raise _wrong(self.split, number, f"expected a tensor as `{name}`, found {found}")
+                raise self._wrong(number, f"expected a tensor as `{name}`, found {found}")
             tensors[name] = value.to(self.device)
         samples = {name: len(value) if value.ndim else 0 for name, value in tensors.items()}
         if len(set(samples.values())) != 1:
-            raise _wrong(self.split, number, f"expected one number of samples, found {samples}")
+            raise self._wrong(number, f"expected one number of samples, found {samples}")
         labels = tensors.pop("labels")
         return Batch(tensors, labels.long())
 
 
-def _broken(reference: str, what: str, advice: str = "") -> FusegraphError:
+def _broken(section: str, reference: str, what: str, advice: str = "") -> FusegraphError:
     return FusegraphError(
         Diagnostic(
             code="E605",
             message=f"the hook `{reference}` cannot be used: {what}",
-            place="data.hook",
+            place=f"{section}.hook",
             help=advice or "give `module:function`, importable or beside the task file",
         )
     )
@@ -183,12 +192,12 @@ def _failed(
     )
 
 
-def _wrong(split: str, batch: int, what: str, advice: str = "") -> FusegraphError:
+def _wrong(section: str, split: str, batch: int, what: str, advice: str = "") -> FusegraphError:
     return FusegraphError(
         Diagnostic(
             code="E606",
             message=f"the hook yields something else than batches of named tensors: {what}",
-            place=f"data.hook: {split}, batch {batch}",
+            place=f"{section}.hook: {split}, batch {batch}",
             help=advice or "yield mappings of the space's inputs and `labels`, samples first",
         )
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, cast, get_args
+from typing import Any, cast, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -16,6 +16,10 @@ def key_table() -> str:
     sections: list[str] = []
     for name, field in TaskSettings.model_fields.items():
         model = cast("type[BaseModel]", field.annotation)
+        if get_origin(model) is dict:  # of sections by names
+            _, named = get_args(model)
+            sections.append(_section(f"{name}.NAME", _told(named), named))
+            continue
         sections.append(_section(name, field.description or "", model))
         for key, inner in model.model_fields.items():
             optional = [t for t in get_args(inner.annotation) if _is_model(t)]

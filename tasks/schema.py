@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from ..backends.latency import Timing
 from ..training.settings import TrainSettings
@@ -67,6 +67,19 @@ class DataSection(_Section):
         return self
 
 
+class JointSection(DataSection):
+    """A further data set, which trains the output NAME of the space: as `[data]`."""
+
+
+def _of_a_further_output(name: str) -> str:
+    if name == "logits":
+        raise ValueError(
+            "expected the name of another output than `logits`, which `[data]` trains, found "
+            "'logits'"
+        )
+    return name
+
+
 class CandidateSettings(TrainSettings):
     """How candidates are trained while searching: as `[train]`, but briefly.
 
@@ -95,6 +108,23 @@ class FinalSettings(TrainSettings):
             "3.4); what is said of the validation split is from before"
         ),
     ] = False
+    inherit: Annotated[
+        Literal["no", "start", "keep"],
+        Field(
+            description="the weights that a search by shared weights ended with: the networks that "
+            "it found `start` from them, or `keep` them and are measured as they are; `train` by "
+            "itself has no search before it, and begins anew"
+        ),
+    ] = "no"
+
+    @model_validator(mode="after")
+    def _keeps_what_it_kept(self) -> FinalSettings:
+        if self.refit and self.inherit == "keep":
+            raise ValueError(
+                "expected `refit = false` where `inherit` is 'keep', as the weights that are kept "
+                "would be thrown away, found true"
+            )
+        return self
 
 
 class LatencySection(_Section):
@@ -224,6 +254,10 @@ class TaskSettings(_Section):
 
     task: Annotated[TaskSection, Field(description="what is to be solved, and in which space")]
     data: Annotated[DataSection, Field(description="where features and labels come from")]
+    joint: Annotated[
+        dict[Annotated[str, AfterValidator(_of_a_further_output)], JointSection],
+        Field(description="further data sets that train the same network"),
+    ] = Field(default_factory=dict)
     search: Annotated[SearchSection, Field(description="how genotypes are looked for")] = Field(
         default_factory=SearchSection
     )

@@ -98,12 +98,14 @@ class HookData:
     hook: Hook
     kind: Kind = "single"
     class_names: tuple[str, ...] = ()
+    section: str = "data"
+    """Of the task file, that names the hook."""
 
     def source(
         self, split: str, inputs: Iterable[str], *, batch: int, device: torch.device
     ) -> HookBatches:
         """The hook's batches of a split, in the hook's own batch size."""
-        return HookBatches(self.hook, split, tuple(inputs), device)
+        return HookBatches(self.hook, split, tuple(inputs), device, self.section)
 
     def positive_weight(self) -> Tensor | None:
         """None: a hook's labels are not counted beforehand."""
@@ -115,25 +117,28 @@ def open_data(
     inputs: Mapping[str, tuple[int | None, ...]] | None = None,
     *,
     allow_hooks: bool = False,
+    section: str = "data",
 ) -> TaskData:
-    """Opens what a task's `[data]` names, before anything is trained.
+    """Opens what a section of a task names, before anything is trained.
 
     Args:
         task: the task.
         inputs: the space's inputs with the shape of one sample, without the axis of the samples;
             None for an axis of any length. Where given, a feature folder must fit them.
         allow_hooks: whether the task may run code.
+        section: `data`, or the `joint.digits` of a further data set.
 
     Raises:
         FusegraphError: E604-E606 for a hook, E610-E619 for a feature folder, E608 where its taps
             have other shapes than the space's inputs.
     """
-    data = task.settings.data
+    data = task.sections[section]
     if data.hook is not None:
-        hook = load_hook(data.hook, allow=allow_hooks, folder=task.file.parent)
-        return HookData(hook, data.labels, task.settings.export.class_names)
-    assert task.features is not None  # the schema demands one of the two
-    folder = open_features(task.features)
+        hook = load_hook(data.hook, allow=allow_hooks, folder=task.file.parent, section=section)
+        names = task.settings.export.class_names if section == "data" else ()
+        return HookData(hook, data.labels, names, section)
+    assert data.features is not None  # the schema demands one of the two
+    folder = open_features(task.path(data.features))
     check_fits(folder, inputs or {})
     return FeatureData(folder, data.standardise)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 
 from ..ir.diagnostics import Diagnostic, FusegraphError, Span
 from .problems import nearest, problems_of
-from .schema import TaskSettings
+from .schema import DataSection, TaskSettings
 
 _LARGEST = 1 << 20
 
@@ -42,9 +43,15 @@ class Task:
 
     @property
     def features(self) -> Path | None:
-        """The feature folder, where the task has one."""
+        """The feature folder of the main data set, where it has one."""
         name = self.settings.data.features
         return None if name is None else self.path(name)
+
+    @property
+    def sections(self) -> Mapping[str, DataSection]:
+        """All data sets by their sections, `data` and `joint.NAME`; the main one first."""
+        others = {f"joint.{name}": section for name, section in self.settings.joint.items()}
+        return {"data": self.settings.data, **others}
 
 
 def load_task(file: str | Path) -> Task:

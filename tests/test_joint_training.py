@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fusegraph.training.events import BatchEnded
+from fusegraph.training.events import BatchEnded, OnEvent
 from fusegraph.training.heads import Forward, Head, drawn
-from fusegraph.training.loop import fit, judge
+from fusegraph.training.loop import FitResult, fit, judge
 from fusegraph.training.settings import TrainSettings
 from fusegraph.training.tensors import TensorBatches, tensor_batches
 
@@ -45,11 +45,13 @@ def settings(**changes: Any) -> TrainSettings:
     return TrainSettings.model_validate({**given, **changes})
 
 
-def jointly(module: Trunk, state: Path | None = None, **changes: Any) -> None:
+def jointly(
+    module: Trunk, state: Path | None = None, on_event: OnEvent | None = None, **changes: Any
+) -> FitResult:
     first, second = data(120, 3, 1), data(40, 2, 2)
-    fit(
+    return fit(
         module, first, data(60, 3, 3), settings(**changes), forward=through("a"),
-        others=[Head(second, through("b"))], state=state,
+        others=[Head(second, data(60, 2, 4), through("b"))], state=state, on_event=on_event,
     )  # fmt: skip
 
 
@@ -71,6 +73,18 @@ def test_every_head_learns_its_own_data(optimiser: str) -> None:
     jointly(module, optimiser=optimiser)
     after = [_score(module, head, classes) for head, classes in (("a", 3), ("b", 2))]
     assert all(new > 0.8 > old for new, old in zip(after, before, strict=True))
+
+
+def test_the_score_is_the_mean_over_the_data_sets() -> None:
+    module = Trunk()
+    result = jointly(module)
+    each = [
+        judge(module, data(60, 3, 3), settings(), forward=through("a")),
+        judge(module, data(60, 2, 4), settings(), forward=through("b")),
+    ]
+    best = result.history[result.best_epoch - 1]
+    assert best.score == result.best_score == sum(score for _, score in each) / 2
+    assert best.valid_loss == sum(loss for loss, _ in each) / 2
 
 
 def _score(module: Trunk, head: str, classes: int) -> float:
@@ -95,7 +109,7 @@ def test_a_step_of_one_data_set_leaves_the_head_of_the_other_alone() -> None:
         data(40, 3, 3),
         settings(optimiser="sgd", epochs=1),
         forward=through("a"),
-        others=[Head(data(24, 2, 2), through("b"))],
+        others=[Head(data(24, 2, 2), data(8, 2, 4), through("b"))],
         on_event=compare,
     )
     assert [moved.count({"trunk", head}) for head in "ab"] == [5, 3]
@@ -115,15 +129,12 @@ def test_an_interrupted_joint_training_ends_as_an_uninterrupted_one(
     tmp_path: Path, optimiser: str
 ) -> None:
     whole, parts = Trunk(), Trunk()
-    jointly(whole, optimiser=optimiser)
+    changes: dict[str, Any] = {"optimiser": optimiser}
+    jointly(whole, **changes)
     file = tmp_path / "state.safetensors"
     with pytest.raises(Stop):
-        fit(
-            parts, data(120, 3, 1), data(60, 3, 3), settings(optimiser=optimiser),
-            forward=through("a"), others=[Head(data(40, 2, 2), through("b"))], state=file,
-            on_event=lambda event: stop(event) if file.exists() else None,
-        )  # fmt: skip
+        jointly(parts, file, lambda event: stop(event) if file.exists() else None, **changes)
     resumed = Trunk()
-    jointly(resumed, file, optimiser=optimiser)
+    jointly(resumed, file, **changes)
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)

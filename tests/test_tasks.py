@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import numpy as np
 import pytest
@@ -104,6 +104,10 @@ def test_a_task_file_is_read_with_paths_relative_to_itself(tmp_path: Path) -> No
         ('features = "features"', 'hook = "os.system(1)"', "E603", 8, ["data.hook", "pattern"]),
         ('"model.onnx"', '"../../model.onnx"', "E603", 23, ["below the run folder"]),
         ('"model.onnx"', '"/etc/model.onnx"', "E603", 24, ["export.onnx", "pattern"]),
+        ("[search]", "[joint.still]\n[search]", "E603", 10, ["joint.still", "found neither"]),
+        ("[search]", "[joint.still]\nfeature = 1\n[search]", "E602", 11, ["`features`"]),
+        ("[search]", '[joint.logits]\nhook = "m:f"\n[search]', "E603", 10, ["`[data]` trains"]),
+        ("[train]", '[train]\nrefit = true\ninherit = "keep"', "E603", 19, ["refit = false"]),
     ],
 )
 def test_a_wrong_key_is_told_with_its_line_and_path(
@@ -151,8 +155,10 @@ def test_candidates_are_trained_for_the_two_epochs_of_mfas_unless_the_task_says_
 def test_every_key_of_a_task_file_is_documented_in_the_table() -> None:
     table = key_table()
     for name, field in TaskSettings.model_fields.items():
-        assert f"### `[{name}]`" in table
         model: Any = field.annotation
+        if get_origin(model) is dict:
+            name, (_, model) = f"{name}.NAME", get_args(model)
+        assert f"### `[{name}]`" in table
         for key, entry in model.model_fields.items():
             assert entry.description, f"{name}.{key}"
             assert f"| `{key}` |" in table

@@ -24,6 +24,7 @@ class Head:
     """A data set, and what of the network it trains. See `loop.fit` for the fields."""
 
     train: BatchSource
+    valid: BatchSource
     forward: Forward
     kind: Kind = "single"
     positive_weight: Tensor | None = None

@@ -96,8 +96,8 @@ def fit(
         kind: single-label or multi-label.
         forward: how the module is called.
         positive_weight: (classes,), `losses.balance` of the training labels; multi-label only.
-        others: further data sets that train the module, each its own head, see `heads`; `valid` is
-            of the first one.
+        others: further data sets that train the module, each its own head, see `heads`; the mean
+            of all validation scores chooses the best epoch.
         order_seed: of the batch order, where trainings with different seeds are to see one order;
             the settings' seed if not given.
         keep: `last` leaves the weights of the last epoch instead, where `valid` was trained on
@@ -114,7 +114,7 @@ def fit(
     """
     device = choose_device(settings.device)
     module.to(device)
-    heads = (Head(train, forward, kind, positive_weight), *others)
+    heads = (Head(train, valid, forward, kind, positive_weight), *others)
     optimiser = optimiser_of(module.parameters(), settings)
     if others and optimiser is not None:
         start_momenta(optimiser)
@@ -123,7 +123,8 @@ def fit(
         settings=settings,
         heads=heads,
         losses=tuple([_loss(head, device, settings.label_smoothing) for head in heads]),
-        judge=_judge(heads[0], settings, device),
+        judges=tuple([_judge(head, settings, device) for head in heads]),
+        device=device,
         optimiser=optimiser,
         order_seed=settings.seed if order_seed is None else order_seed,
         emit=on_event,
@@ -136,7 +137,7 @@ def fit(
     best_epoch, best_score = _best(history)
     with own_randomness(device):
         while len(history) < settings.epochs and not _patience_over(history, settings):
-            ended = run.epoch(len(history) + 1, valid, best_score)
+            ended = run.epoch(len(history) + 1, best_score)
             history.append(ended)
             if ended.best:
                 best_epoch, best_score = ended.epoch, ended.score
@@ -191,13 +192,13 @@ def judge(
     Raises FusegraphError E706, E708 as `fit` does. The loss may be NaN or infinite.
     """
     device = choose_device(settings.device)
-    head = Head(valid, forward, kind, positive_weight)
-    return _judge(head, settings, device)(module.to(device), valid)
+    head = Head(valid, valid, forward, kind, positive_weight)
+    return _judge(head, settings, device)(module.to(device))
 
 
 @dataclass(frozen=True, slots=True)
 class _Judge:
-    """How a module is measured on the validation split."""
+    """How a module is measured on the validation split of a head."""
 
     head: Head
     loss: Loss
@@ -205,9 +206,9 @@ class _Judge:
     settings: TrainSettings
     device: torch.device
 
-    def __call__(self, module: nn.Module, valid: BatchSource) -> tuple[float, float]:
+    def __call__(self, module: nn.Module) -> tuple[float, float]:
         precision = precision_of(self.settings, self.device)
-        forward = self.head.forward
+        valid, forward = self.head.valid, self.head.forward
         logits, labels = predict(module, valid, forward=forward, precision=precision)
         check_labels(self.head.kind, logits, labels)
         loss = self.loss(logits, labels).item()
@@ -233,7 +234,8 @@ class _Run:
     settings: TrainSettings
     heads: tuple[Head, ...]
     losses: tuple[Loss, ...]
-    judge: _Judge
+    judges: tuple[_Judge, ...]
+    device: torch.device
     optimiser: Optimizer | None
     order_seed: int
     emit: OnEvent | None
@@ -242,12 +244,13 @@ class _Run:
     def batches(self) -> int:
         return sum(len(head.train) for head in self.heads)
 
-    def epoch(self, number: int, valid: BatchSource, best: float) -> EpochEnded:
+    def epoch(self, number: int, best: float) -> EpochEnded:
         start = time.perf_counter()
         torch.manual_seed(epoch_seed(self.settings.seed, number))  # dropout
         order = torch.Generator().manual_seed(epoch_seed(self.order_seed, number))
         train_loss, rate = self._train(number, order)
-        valid_loss, score = self.judge(self.module, valid)
+        judged = [judge(self.module) for judge in self.judges]
+        valid_loss, score = [sum(each) / len(judged) for each in zip(*judged, strict=True)]
         if not math.isfinite(valid_loss):
             raise Diverged(number, None, valid_loss)
         return EpochEnded(
@@ -263,7 +266,7 @@ class _Run:
 
     def _train(self, number: int, order: torch.Generator) -> tuple[float, float]:
         self.module.train()
-        batches, device = self.batches, self.judge.device
+        batches, device = self.batches, self.device
         total, samples, rate = torch.zeros((), device=device), 0, 0.0
         # Reading a loss stops a GPU until it is there, so there it is read seldom.
         read_every = 1 if device.type == "cpu" else 50
@@ -288,7 +291,7 @@ class _Run:
 
     def _step(self, number: int, batch: Batch, rate: float, where: str, *, first: bool) -> Tensor:
         head = self.heads[number]
-        with precision_of(self.settings, self.judge.device):
+        with precision_of(self.settings, self.device):
             with of_the_network(where):
                 logits = head.forward(self.module, batch.inputs)
             if first:
