@@ -34,7 +34,8 @@ def search(
     searcher: Annotated[
         str | None,
         typer.Option(
-            "--searcher", help="Instead of the task's: mfas, random, evolution, bm_nas, parsec."
+            "--searcher",
+            help="Instead of the task's: mfas, random, evolution, bm_nas, parsec, perturbation.",
         ),
     ] = None,
     budget: Annotated[

@@ -25,6 +25,7 @@ class _Header(BaseModel):
     holds: str
     run: dict[str, Any]
     epochs: list[EpochRecord]
+    kept: dict[str, Any] = {}
 
 
 def write_state(
@@ -33,15 +34,21 @@ def write_state(
     run: Mapping[str, Any],
     epochs: Sequence[Epoch],
     tensors: Mapping[str, Tensor],
+    kept: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the state, whole or not at all; `run` is what must be the same to go on from it."""
-    write_container(file, {"holds": holds, "run": dict(run), "epochs": recorded(epochs)}, tensors)
+    """Write the state, whole or not at all; `run` is what must be the same to go on from it, and
+    `kept` what the searcher keeps besides its tensors, as JSON.
+    """
+    header = {"holds": holds, "run": dict(run), "epochs": recorded(epochs)}
+    if kept is not None:
+        header["kept"] = dict(kept)
+    write_container(file, header, tensors)
 
 
 def read_state(
     file: Path, holds: str, run: Mapping[str, Any], space: Graph
-) -> tuple[tuple[Epoch, ...], dict[str, Tensor]]:
-    """The epochs that are done, and the tensors by name.
+) -> tuple[tuple[Epoch, ...], dict[str, Tensor], dict[str, Any]]:
+    """The epochs that are done, the tensors by name, and what was kept.
 
     Raises FusegraphError: E702 where the file is no such state or damaged, E705 where it is that of
     a search with other settings, another space or other data.
@@ -70,6 +77,6 @@ def read_state(
             )
         )
     try:
-        return restored(space, header.epochs), tensors
+        return restored(space, header.epochs), tensors, header.kept
     except (RuntimeError, ValueError, KeyError) as error:
         raise damaged(file, error) from None

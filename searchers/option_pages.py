@@ -39,12 +39,19 @@ def _parsec() -> type[Any]:
     return ParsecOptions
 
 
+def _perturbation() -> type[Any]:
+    from .once.options import PerturbationOptions
+
+    return PerturbationOptions
+
+
 OPTIONS: Mapping[str, Callable[[], type[Any]]] = {
     "random": _random,
     "mfas": _mfas,
     "evolution": _evolution,
     "bm_nas": _bm_nas,
     "parsec": _parsec,
+    "perturbation": _perturbation,
 }
 """The options' class of each searcher; a function, since some need torch."""
 
@@ -52,11 +59,15 @@ OPTIONS: Mapping[str, Callable[[], type[Any]]] = {
 def option_page(searcher: str) -> str:
     """The options of a searcher as Markdown: name, values, default, meaning.
 
-    The meanings are those of the class's docstring, which has `name: meaning` for each.
+    The meanings are those of the class's docstring, which has `name: meaning` for each, and of
+    the docstrings of the classes that it inherits options from.
     """
     kind = OPTIONS[searcher]()
     hints = get_type_hints(kind)
-    head, meanings = _meanings(inspect.getdoc(kind) or "")
+    head, meanings = "", dict[str, str]()
+    for base in reversed([base for base in kind.__mro__ if is_dataclass(base)]):
+        head, found = _meanings(inspect.getdoc(base) or "")
+        meanings |= found
     rows = [
         f"| `{field.name}` | {_values(hints[field.name])} | `{_toml(field.default)}` "
         f"| {meanings[field.name]} |"

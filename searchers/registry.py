@@ -74,6 +74,23 @@ def _parsec_within_budget(
     return within_budget(space, options, budget)
 
 
+def _perturbation(space: Graph, options: Mapping[str, Any], seed: int) -> GradientSearcher:
+    from .once.options import PerturbationOptions
+    from .once.search import PerturbationSearch
+
+    return PerturbationSearch(
+        space, read_options(PerturbationOptions, options, "perturbation"), seed
+    )
+
+
+def _perturbation_within_budget(
+    space: Graph, options: Mapping[str, Any], budget: int
+) -> Mapping[str, Any]:
+    from .once.options import within_budget
+
+    return within_budget(space, options, budget)
+
+
 def _evolution(space: Graph, options: Mapping[str, Any], seed: int) -> Searcher:
     from .evolution.options import EvolutionOptions
     from .evolution.search import EvolutionSearch
@@ -99,6 +116,7 @@ SEARCHERS: Mapping[str, Registered] = {
     "evolution": Registered(_evolution, _evolution_within_budget),
     "bm_nas": Registered(_bm_nas, _bm_nas_within_budget, "epoch", mixes=True),
     "parsec": Registered(_parsec, _parsec_within_budget, "epoch"),
+    "perturbation": Registered(_perturbation, _perturbation_within_budget, "epoch"),
 }
 
 
@@ -125,7 +143,7 @@ def make_searcher(
 
 @overload
 def make_searcher(
-    name: Literal["bm_nas", "parsec"],
+    name: Literal["bm_nas", "parsec", "perturbation"],
     space: Graph,
     options: Mapping[str, Any] | None = None,
     seed: int = 0,

@@ -143,6 +143,11 @@ class TestParsecInPhasesAtAPrice(OfTheLastEpoch):
     }
 
 
+class TestPerturbation(OfTheLastEpoch):
+    name = "perturbation"
+    options: ClassVar = {"epochs": 2, "networks": 3}
+
+
 def test_every_searcher_is_in_the_suite() -> None:
     suites = (
         TestRandom,
@@ -154,6 +159,6 @@ def test_every_searcher_is_in_the_suite() -> None:
         TestEvolutionOfGraphs,
         TestEvolutionInheritingInRounds,
     )
-    by_gradients = {suite.name for suite in (TestBmNas, TestDarts, TestParsec)}
+    by_gradients = {suite.name for suite in (TestBmNas, TestDarts, TestParsec, TestPerturbation)}
     assert {suite.name for suite in suites} | by_gradients == set(SEARCHERS)
     assert PROGRESSIVE in TestMfas.spaces

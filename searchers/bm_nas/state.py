@@ -39,7 +39,7 @@ def load_state(
 
     Raises FusegraphError E702 and E705 as `read_state` does.
     """
-    epochs, tensors = read_state(file, _HOLDS, run, space)
+    epochs, tensors, _ = read_state(file, _HOLDS, run, space)
     try:
         bilevel.module.load_state_dict(below(tensors, "now/"))
         for place, optimiser in _optimisers(bilevel).items():

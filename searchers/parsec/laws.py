@@ -136,11 +136,11 @@ class NonEmpty(Law):
         outside = functional.logsigmoid(-self.alpha)
         return (taken * inside + (1 - taken) * outside).sum(1) - self._log_any()
 
-    def drawing(self, among: Sequence[int] = ()) -> Draw:
+    def drawing(self, among: Sequence[int] | None = None, inside: Setting = ()) -> Draw:
         """The first candidate that is taken, by its exact probability; then each of the rest. Given
-        that no others than those of `among` are taken, where there are any.
+        that those `inside` are taken, and besides them none that is not in `among`.
         """
-        places = sorted(among) or list(range(len(self.alpha)))
+        places = list(range(len(self.alpha))) if among is None else list(among)
         with torch.no_grad():
             alpha = self.alpha[places]
             outside = functional.logsigmoid(-alpha)
@@ -150,6 +150,8 @@ class NonEmpty(Law):
         ends = list(accumulate(_numbers(firsts)))
 
         def draw(rng: Random) -> Setting:
+            if inside:
+                return (*inside, *[place for place in places if rng.random() < each[place]])
             at = rng.random() * ends[-1]
             first = next((place for place, end in enumerate(ends) if at < end), len(ends) - 1)
             rest = places[first + 1 :]

@@ -282,6 +282,10 @@ class Learner:
             known = self.prior.log_probability(drawn, place.fixed)
         return drawn[int(known.argmax())]
 
+    def weights_of(self, settings: Mapping[str, Setting]) -> dict[str, Tensor]:
+        """The shared weights that a network reads, by the names that it has for them alone."""
+        return self.networks.state_of(self._graph(dict(settings)))
+
     def validate(self, settings: Settings, valid: BatchSource, epoch: int) -> tuple[float, float]:
         """Loss and score of a network with the shared weights on a split, in evaluation mode."""
         graph = self._graph(settings)

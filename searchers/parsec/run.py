@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from ...training.settings import TrainSettings
 from ...training.steps import choose_device, own_randomness
 from ..epochs import DIGITS
 from ..prepared import Prefix, prepared
-from ..protocol import Epoch
+from ..protocol import Array, Epoch
 from ..randomness import derive
 from .learner import Learned, Learner, Place
 from .options import ParsecOptions
@@ -119,6 +119,11 @@ class Run:
         settled = {key: given[key] for key in self._plan.never_searched(self._space)}
         weights, entropies = shown_weights(self.prior, settled, DIGITS)
         return Done(learned, settings, loss, score, cost, weights, entropies)
+
+    def weights_of(self, settings: Mapping[str, Setting]) -> dict[str, Array]:
+        """The weights of a network by its own names, copied."""
+        found = self.learner.weights_of(settings)
+        return {name: value.detach().cpu().numpy().copy() for name, value in found.items()}
 
     def _place(self, number: int) -> Place:
         part = self._plan.part_of(number)

@@ -23,6 +23,7 @@ Recognition" (Auto-TSNet), section 1 and Table 2. Where it departs:
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from ...backends.torch.sampled_weights import shared_weights
@@ -32,7 +33,7 @@ from ...tasks.sources import TaskData
 from ...training.settings import TrainSettings
 from ..epochs import EpochSearcher, nothing_open
 from ..genotypes import genotype_text
-from ..protocol import ArchitectureEpoch, Epoch, Scored
+from ..protocol import ArchitectureEpoch, Array, Epoch, Scored
 from .options import ParsecOptions
 from .plan import Plan
 from .prior import Prior
@@ -75,6 +76,12 @@ class ParsecSearch(EpochSearcher[Done]):
             Scored(epoch.genotype, epoch.event.valid_score, epoch.event.epoch - 1)
             for epoch in learnt[-1:]
         ][:count]
+
+    def weights_of(self, genotype: Genotype) -> Mapping[str, Array]:
+        """See `protocol.Inheriting`."""
+        if not isinstance(self._run, Run):
+            raise ValueError("weights_of() comes after begin()")
+        return self._run.weights_of(genotype.settings)
 
     def _loop(self, data: TaskData, settings: TrainSettings, state: Path | None) -> Run:
         return Run(self._space, self._plan, self._options, self._seed, data, settings, state)

@@ -1,0 +1,1 @@
+"""One elastic supernet for all networks of a space, and how one of them is selected from it."""
