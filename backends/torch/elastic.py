@@ -106,8 +106,10 @@ class ElasticNetworks(SharingNetworks):
     def extracted(self, settings: Settings, outputs: Sequence[str] | None = None) -> Network:
         """The network by itself, with weights of its own."""
         network = lower(self.network(settings, outputs))
-        network.load_state_dict(self.state_of(settings, outputs))
-        return network.to(self._floats({}).device).train(self.training)
+        state = self.state_of(settings, outputs)
+        # Assigned, so that they keep their precision and their device.
+        network.load_state_dict({n: v.detach().clone() for n, v in state.items()}, assign=True)
+        return network.train(self.training)
 
     def _slices(
         self, settings: Settings, outputs: Sequence[str] | None
