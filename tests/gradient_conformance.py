@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -23,10 +24,13 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from fusegraph.compiler.explore import complete
+from fusegraph.backends.torch import lower
+from fusegraph.compiler.explore import complete, sample
+from fusegraph.compiler.pipeline import network
 from fusegraph.compiler.requirements import satisfied
 from fusegraph.compiler.specialise import specialise
 from fusegraph.ir.diagnostics import FusegraphError
+from fusegraph.pipeline.heads import forward_of
 from fusegraph.searchers.driver import Outcome
 from fusegraph.searchers.gradient import run_gradient_search
 from fusegraph.searchers.lease import Lease
@@ -35,6 +39,7 @@ from fusegraph.searchers.protocol import (
     Epoch,
     Event,
     GradientSearcher,
+    Inheriting,
     OnEvent,
     SearchFinished,
     SearchInterrupted,
@@ -46,6 +51,7 @@ from fusegraph.searchers.registry import make_searcher
 from fusegraph.searchers.store import JOURNAL, TrialStore
 from fusegraph.training.batches import Batch
 from fusegraph.training.containers import read_container
+from fusegraph.training.loop import judge
 from fusegraph.training.settings import TrainSettings
 from fusegraph.training.tensors import TensorBatches, tensor_batches
 from searcher_conformance import space_of, table
@@ -282,6 +288,23 @@ class GradientConformance:
             assert (epoch.genotype, epoch.event.valid_score) == (scored.genotype, scored.score)
         if told := [e.event for e in epochs if e.event.best]:
             assert told[-1].epoch == found[0].trial + 1
+
+    def test_a_network_inherits_the_weights_that_it_was_scored_with(self, text: str) -> None:
+        searcher = self.make(text)
+        if not isinstance(searcher, Inheriting):
+            pytest.skip("its networks share no weights that each could go on with by itself")
+        with pytest.raises(ValueError, match="after begin"):
+            searcher.weights_of(sample(space_of(text), Random(0)))
+        last = drive(searcher)[-1]
+        module = lower(network(space_of(text), last.genotype))
+        module.load_state_dict(
+            {name: torch.from_numpy(w) for name, w in searcher.weights_of(last.genotype).items()}
+        )
+        names = list(module.parameter_names)
+        valid = SmallData().source("valid", names, batch=16, device=torch.device("cpu"))
+        loss, score = judge(module, valid, SETTINGS, forward=forward_of(module))
+        assert score == last.event.valid_score
+        assert loss == pytest.approx(last.event.valid_loss, rel=1e-5)
 
     # ── the driver and the store ─────────────────────────────────────────────────────────────────
 
