@@ -13,7 +13,7 @@ What the paper leaves open, and how it is read here:
   is reached. The draws for the candidates of a decision have all other decisions in common, so that
   their means differ by the candidates.
 * Decisions are settled one after the other, in an order drawn by lot as in the selection by
-  perturbation of Wang et al. 2021 (section 5). One that nothing reaches any more is passed over.
+  perturbation of Wang et al. 2021. One that no network reaches any more is passed over.
 * Of k of several, candidates are settled one by one until there are k; of a subset member by
   member, as to whether it is in.
 * Networks that fail a `require` are not drawn. Where nothing is found that satisfies it without a
@@ -36,7 +36,7 @@ from ..epochs import DIGITS
 from ..parsec.laws import Draw
 from ..parsec.plan import shown_weights
 from ..parsec.prior import Prior
-from ..randomness import generator
+from ..randomness import derive, generator
 from .options import PerturbationOptions, open_decisions
 from .parts import Part, whole
 from .selection import Score, Settings, Shown, read_settings
@@ -62,6 +62,7 @@ class Perturbation:
         self._settled: Settings = {}
         self._witness: Settings = {}
         self._draws: dict[str, Draw] = {}
+        self._known: dict[tuple[tuple[str, Setting], ...], bool] = {}
 
     @property
     def steps(self) -> int:
@@ -89,15 +90,19 @@ class Perturbation:
         key = self._order[number - 1]
         if key not in within_reach(self._space, self._settled):
             return
+        self._known.clear()
         self._draws = {other: law.drawing() for other, law in self._prior.laws.items()}
-        part: Part | None = whole(self._prior.laws[key])
+        part = whole(self._prior.laws[key])
+        witness = self._network(key, part.drawing(), derive(self._seed, "reaches", number))
+        if witness is None:
+            return
+        self._witness = witness
         place = 0
-        while part is not None and part.candidates:
+        while part.candidates:
             rng = generator(self._seed, "perturbation", number, place)
             part = self._next_part(key, part, rng, score)
             place += 1
-        if part is not None:
-            self._settled[key] = part.setting
+        self._settled[key] = part.setting
 
     def state(self) -> dict[str, Any]:
         """What is settled, as JSON."""
@@ -112,25 +117,27 @@ class Perturbation:
 
     # ── beneath ──────────────────────────────────────────────────────────────────────────────────
 
-    def _next_part(self, key: str, part: Part, rng: Random, score: Score) -> Part | None:
-        """The part with the candidate that hurts most; None where no network reaches it."""
+    def _next_part(self, key: str, part: Part, rng: Random, score: Score) -> Part:
+        """The part with the candidate that hurts most. The witness moves on to a network with it;
+        one of the candidates has the present one.
+        """
         seeds = [rng.getrandbits(63) for _ in range(self._options.networks)]
         means: dict[int, float] = {}
-        seen: list[Settings] = []
+        seen = [self._witness]
         for candidate in part.candidates:
             draw = part.without(candidate)
             drawn = [] if draw is None else self._networks(key, draw, seeds)
             scores = [score(settings) for settings in drawn]
             means[candidate] = sum(scores) / len(scores) if scores else float("-inf")
             seen += drawn
-        for candidate in sorted(means, key=lambda c: (means[c], -part.probability(c))):
-            kept = part.keeping(candidate)
+        ranked = sorted(means, key=lambda c: (means[c], -part.probability(c)))
+        for kept in map(part.keeping, ranked[:-1]):
             witness = next((s for s in seen if kept.admits(s[key])), None)
             witness = witness or self._network(key, kept.drawing(), seeds[0])
             if witness is not None:
                 self._witness = witness
                 return kept
-        return None
+        return part.keeping(ranked[-1])
 
     def _networks(self, key: str, draw: Draw, seeds: Sequence[int]) -> list[Settings]:
         """One for each seed, as far as one is found."""
@@ -146,9 +153,17 @@ class Perturbation:
         """One that reaches the decision, which is drawn so, and satisfies every `require`."""
         for attempt in range(TRIES):
             settings = walk(self._space, self._choice(key, draw, seed, attempt))
-            if key in settings and satisfied(self._space, settings):
+            if key in settings and self._satisfies(settings):
                 return settings
         return None
+
+    def _satisfies(self, settings: Settings) -> bool:
+        """Remembered for a step: in a small space the same networks are drawn again and again."""
+        network = tuple(settings.items())
+        found = self._known.get(network)
+        if found is None:
+            found = self._known[network] = satisfied(self._space, settings)
+        return found
 
     def _choice(
         self, key: str, draw: Draw, seed: int, attempt: int
