@@ -6,7 +6,7 @@ the shape that all its entries have together; the settings of a network say whic
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,11 +40,15 @@ Entries = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A node that reads the weights of a key: each with its roles, and what decides these."""
+    """A node that reads the weights of a key: each with its roles, and what decides these.
+
+    `conditional`: whether it takes more than its sizes to tell the entries.
+    """
 
     weights: tuple[Weight, ...]
     axes: tuple[Axes, ...]
     decisions: tuple[str, ...]
+    conditional: bool
 
     def entries(self, settings: Mapping[str, Setting]) -> tuple[tuple[Entries, ...], ...]:
         """What a network with these settings has of each weight, along each of its axes."""
@@ -108,7 +112,10 @@ def _kinds(weights: Sequence[Weight]) -> list[tuple[str, int, str]]:
 
 def _as_a_whole(readers: Sequence[Reader]) -> ElasticWeights:
     node, weights, _ = readers[0]
-    uses = [Use(weights, axes, tuple(sorted(_decisions(axes)))) for _, weights, axes in readers]
+    uses = [
+        Use(weights, axes, tuple(sorted(_decisions(axes))), _conditional(axes))
+        for _, weights, axes in readers
+    ]
     shapes = [
         tuple(
             [
@@ -189,7 +196,7 @@ def _largest(size: Static) -> int:
 
 
 def _whole(roles: Roles, node: Node) -> int:
-    symbols = sorted({symbol for size in _sizes(roles) for symbol in symbols_in(size)})
+    symbols = sorted({symbol for part in _parts([(roles,)]) for symbol in symbols_in(part.size)})
     if symbols:
         raise FusegraphError(
             Diagnostic(
@@ -204,27 +211,36 @@ def _whole(roles: Roles, node: Node) -> int:
     return whole(roles)
 
 
-def _sizes(roles: Roles) -> list[Static]:
-    roles = resolved(roles)
-    if isinstance(roles, Stretch | Centred):
-        return [roles.size]
-    return [size for part in roles.parts for size in _sizes(part)]
-
-
 def _decisions(axes: Sequence[Axes]) -> set[str]:
     found: set[str] = set()
+    for roles in _parts(axes):
+        match roles:
+            case Stretch(size) | Centred(size):
+                found.update(decisions_in(size))
+            case Either(decision=decision):
+                found.add(decision.key)
+            case Joined(there=there):
+                found.update([maybe[0].key for maybe in there if maybe is not None])
+            case Crossed():
+                pass
+    return found
+
+
+def _conditional(axes: Sequence[Axes]) -> bool:
+    return any(
+        isinstance(roles, Either) or (isinstance(roles, Joined) and any(roles.there))
+        for roles in _parts(axes)
+    )
+
+
+def _parts(axes: Sequence[Axes]) -> Iterator[Roles]:
+    """All roles within these, themselves too."""
     pending = [roles for each in axes for roles in each]
     while pending:
         roles = resolved(pending.pop())
-        if isinstance(roles, Stretch | Centred):
-            found.update(decisions_in(roles.size))
-            continue
-        pending += roles.parts
-        if isinstance(roles, Either):
-            found.add(roles.decision.key)
-        elif isinstance(roles, Joined):
-            found.update([maybe[0].key for maybe in roles.there if maybe is not None])
-    return found
+        yield roles
+        if not isinstance(roles, Stretch | Centred):
+            pending += roles.parts
 
 
 def _not_shared(key: str, first: Node, other: Node) -> FusegraphError:

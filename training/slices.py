@@ -8,6 +8,7 @@ they are. The rules are those of `torch.optim`, with a counter of steps for each
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,11 +17,31 @@ from torch.optim.adam import adam
 from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
+from ..backends.torch.cuts import Cut
 from ..backends.torch.elastic import ElasticNetworks
 from ..ir.decisions import Setting
 from .settings import TrainSettings
 
 _EPS = 1e-8  # torch.optim's
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Of one weight what a network has, of its moments as well; `wholes` are these as a whole."""
+
+    cut: Cut
+    parameter: nn.Parameter
+    wholes: Mapping[str, Tensor]
+    weight: Tensor
+    moments: Mapping[str, Tensor]
+    steps: Tensor
+
+    def put_back(self) -> None:
+        """Write what has moved into the whole, where it is a copy."""
+        if not self.cut.view:
+            self.cut.put(self.parameter, self.weight)
+            for kind, moment in self.moments.items():
+                self.cut.put(self.wholes[kind], moment)
 
 
 class SlicedOptimiser:
@@ -40,7 +61,10 @@ class SlicedOptimiser:
             kind: {name: torch.zeros_like(p) for name, p in self._parameters.items()}
             for kind in kinds
         }
-        self.steps = {name: torch.zeros(()) for name in self._parameters}
+        self._views: dict[tuple[str, Cut], _Part] = {}
+        self.steps = {
+            name: torch.zeros((), device=p.device) for name, p in self._parameters.items()
+        }
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -58,39 +82,50 @@ class SlicedOptimiser:
 
         What has no gradient stays, as with torch's optimisers.
         """
-        cuts = {
-            self._names[parameter]: (parameter, cut)
+        parts = [
+            (self._part(self._names[parameter], parameter, cut), cut.of(parameter.grad))
             for parameter, cut in self._networks.cuts(network, outputs).items()
             if parameter.grad is not None
-        }
-        weights = [cut.of(parameter) for parameter, cut in cuts.values()]
-        grads = [cut.of(_grad(parameter)) for parameter, cut in cuts.values()]
-        moments = {
-            kind: [cut.of(known[name]) for name, (_, cut) in cuts.items()]
-            for kind, known in self.moments.items()
-        }
-        self._move(weights, grads, moments, [self.steps[name] for name in cuts], rate)
-        for place, (name, (parameter, cut)) in enumerate(cuts.items()):
-            if not cut.view:
-                cut.put(parameter, weights[place])
-                for kind, known in self.moments.items():
-                    cut.put(known[name], moments[kind][place])
+        ]
+        # Torch's fused kernels take what lies in one piece; the others go one op after the other.
+        one_piece = [part for part in parts if part[0].weight.is_contiguous()]
+        others = [part for part in parts if not part[0].weight.is_contiguous()]
+        for some, fused in ((one_piece, True), (others, False)):
+            if some:
+                self._move(some, rate, fused=fused)
+        for part, _ in parts:
+            part.put_back()
 
-    def _move(
-        self,
-        weights: list[Tensor],
-        grads: list[Tensor],
-        moments: Mapping[str, list[Tensor]],
-        steps: list[Tensor],
-        rate: float,
-    ) -> None:
+    def _part(self, name: str, parameter: nn.Parameter, cut: Cut) -> _Part:
+        """What a step works on; views are made once for each cut."""
+        part = self._views.get((name, cut))
+        if part is None:
+            known = {kind: tensors[name] for kind, tensors in self.moments.items()}
+            part = _Part(
+                cut,
+                parameter,
+                known,
+                cut.of(parameter.detach()),
+                {kind: cut.of(moment) for kind, moment in known.items()},
+                self.steps[name],
+            )
+            if cut.view:
+                self._views[name, cut] = part
+        return part
+
+    def _move(self, parts: Sequence[tuple[_Part, Tensor]], rate: float, *, fused: bool) -> None:
+        weights = [part.weight for part, _ in parts]
+        grads = [grad for _, grad in parts]
+        moments = {kind: [part.moments[kind] for part, _ in parts] for kind in self.moments}
+        steps = [part.steps for part, _ in parts]
         given = self._settings
         if given.optimiser == "sgd":
             sgd(
                 weights,
                 grads,
-                [*moments["momentum"]],
-                foreach=True,
+                list[Tensor | None](moments["momentum"]),
+                foreach=not fused,
+                fused=fused,
                 weight_decay=given.weight_decay,
                 momentum=given.momentum,
                 lr=rate,
@@ -107,7 +142,8 @@ class SlicedOptimiser:
             moments["square"],
             [],
             steps,
-            foreach=True,
+            foreach=not fused,
+            fused=fused,
             amsgrad=False,
             beta1=given.betas[0],
             beta2=given.betas[1],
@@ -128,8 +164,3 @@ class SlicedOptimiser:
                 tensor.copy_(state["moments"][kind][name])
         for name, steps in self.steps.items():
             steps.copy_(state["steps"][name])
-
-
-def _grad(parameter: nn.Parameter) -> Tensor:
-    assert parameter.grad is not None
-    return parameter.grad

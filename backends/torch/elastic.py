@@ -28,11 +28,14 @@ from .network import Network, lower, own_generator, seed_of
 from .products import parameter_start
 from .sampled import SharingNetworks
 from .sampled_calls import Call
-from .sampled_plan import Planner, foreign
+from .sampled_plan import Plan, Planner, foreign
 from .sampled_steps import Step
 from .sampled_weights import shapes_of
 
 Settings = Mapping[str, Setting]
+
+PLANS = 16
+"""So many networks can be run again without being planned again."""
 
 _DTYPES = {"f32": torch.float32, "f64": torch.float64, "f16": torch.float16}
 
@@ -51,6 +54,7 @@ class ElasticNetworks(SharingNetworks):
         super().__init__(expand(space))
         self.shared = elastic_weights(self.space)
         self._settings: WeakKeyDictionary[Graph, Settings] = WeakKeyDictionary()
+        self._plans: dict[tuple[object, ...], Plan] = {}
         with own_generator(), torch.device("cpu"):
             _fill(self.weights, self.shared, seed)
 
@@ -76,11 +80,22 @@ class ElasticNetworks(SharingNetworks):
         own network, and running statistics end as if the networks had run one after the other.
         Raises FusegraphError E711 where an input is missing, E712 where one does not fit.
         """
-        graphs = [self.network(settings, outputs) for settings in networks]
-        if self.training and self.planner.has_norms:
+        if len(networks) == 1 or (self.training and self.planner.has_norms):
             # Statistics of one channel have to follow each other, whatever slices it is in.
-            return [self.computed(self.planner.plan([each]), inputs)[0] for each in graphs]
+            return [self.computed(self.plan(each, outputs), inputs)[0] for each in networks]
+        graphs = [self.network(settings, outputs) for settings in networks]
         return self.computed(self.planner.plan(graphs), inputs)
+
+    def plan(self, settings: Settings, outputs: Sequence[str] | None = None) -> Plan:
+        """The steps of one network; those of the last ones are kept."""
+        identity = (frozenset(settings.items()), None if outputs is None else tuple(outputs))
+        plan = self._plans.pop(identity, None)
+        if plan is None:
+            plan = self.planner.plan([self.network(settings, outputs)])
+        if len(self._plans) >= PLANS:
+            del self._plans[next(iter(self._plans))]
+        self._plans[identity] = plan
+        return plan
 
     def cuts(
         self, settings: Settings, outputs: Sequence[str] | None = None
@@ -114,7 +129,7 @@ class ElasticNetworks(SharingNetworks):
     def _slices(
         self, settings: Settings, outputs: Sequence[str] | None
     ) -> list[tuple[str, Slices]]:
-        plan = self.planner.plan([self.network(settings, outputs)])
+        plan = self.plan(settings, outputs)
         return [(s.node.key, s.module) for s in plan.steps if isinstance(s.module, Slices)]
 
     def _new_planner(self) -> Planner:
@@ -123,7 +138,8 @@ class ElasticNetworks(SharingNetworks):
         return _ElasticPlanner(self.space, self.shared, holders, self._settings)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_settings": WeakKeyDictionary[Graph, Settings]()}
+        kept = super().__getstate__()
+        return {**kept, "_settings": WeakKeyDictionary[Graph, Settings](), "_plans": {}}
 
 
 class _ElasticPlanner(Planner):
@@ -142,6 +158,7 @@ class _ElasticPlanner(Planner):
         self._settings = settings
         self._bound: dict[tuple[Kernel, str, tuple[object, ...]], tuple[Call, Slices]] = {}
         self._cut: dict[tuple[str, object], Slices] = {}
+        self._conditional = any(use.conditional for w in weights.values() for use in w.uses)
         self._deciding = {
             key: sorted({name for use in shared.uses for name in use.decisions})
             for key, shared in weights.items()
@@ -149,7 +166,10 @@ class _ElasticPlanner(Planner):
 
     def serves(self, step: Step, network: Graph, found: Mapping[Node, Step]) -> bool:
         """See `Planner.serves`: other settings may give an equal node other entries."""
-        if any(found[i.node] is not i for i in step.inputs):
+        if not self._conditional:
+            return True
+        stale = [i for i in step.inputs if found[i.node] is not i]
+        if stale:
             return False
         return step.module is None or self.bound(step.node, network)[1] is step.module
 

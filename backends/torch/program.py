@@ -62,9 +62,10 @@ class Program:
 
 def require_settled(network: Graph) -> None:
     """Raise FusegraphError E710 where decisions are open: only a network can be lowered."""
-    if all(node.settled for node in network.roots) and not network.requires:
-        return
-    if network.settled:
+    open_sides = any(
+        isinstance(side, Open) and side.open for r in network.requires for side in (r.left, r.right)
+    )
+    if all(node.settled for node in network.roots) and not open_sides:
         return
     names = list(network.decisions)
     shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
