@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from fusegraph.backends.onnx import export
 from fusegraph.backends.torch import lower
 from fusegraph.backends.torch.elastic import ElasticNetworks
 from fusegraph.compiler.elastic import elastic_weights
@@ -203,6 +205,14 @@ def test_examples_run_on_slices(path: str) -> None:
         alone = networks.extracted(settings).run(batch)
         expected = {next(iter(found)): alone} if isinstance(alone, Tensor) else alone
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("path", ["elastic/tiny.fuse", "two_stream/space.fuse"])
+def test_an_extracted_network_is_the_same_in_onnx(path: str, tmp_path: Path) -> None:
+    graph = load_small(ROOT / "examples" / path).graph
+    networks = ElasticNetworks(graph, 0).eval()
+    alone = networks.extracted(sample(graph, Random(1)).settings)
+    assert export(alone, None, tmp_path / "m.onnx", batch_sizes=(1, 2)).difference < 1e-4
 
 
 @some(40)
