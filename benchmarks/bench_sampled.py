@@ -24,7 +24,6 @@ from pathlib import Path
 from random import Random
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from fusegraph.backends.torch import Network, lower
@@ -33,6 +32,7 @@ from fusegraph.compiler.explore import sample
 from fusegraph.compiler.pipeline import network
 from fusegraph.ir.dsl import load
 from fusegraph.ir.graph import Graph
+from fusegraph.training.losses import multi_label, single_label
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 K = 13  # samples a step in Auto-TSNet's supplement
@@ -118,13 +118,13 @@ def sampled(
 ) -> float:
     """All networks as one program; the sum of the losses."""
     outputs = shared.run(networks, batch)
-    total = torch.stack([loss(each["logits"]) for each in outputs]).sum()
+    total = loss(torch.stack([each["logits"] for each in outputs])).sum()
     total.backward()
     return float(total.detach())
 
 
 def draw(space: Graph, case: Case) -> tuple[dict[str, Tensor], Loss]:
-    """A batch, and the loss of logits for its labels."""
+    """A batch, and the loss of logits for its labels, or of the logits of each network."""
     generator = torch.Generator().manual_seed(0)
     batch: dict[str, Tensor] = {}
     for node in space.inputs:
@@ -133,10 +133,12 @@ def draw(space: Graph, case: Case) -> tuple[dict[str, Tensor], Loss]:
     classes = space.roots[0].type.shape[1]
     assert isinstance(classes, int)
     if case.multilabel:
-        many = (torch.rand(case.batch, classes, generator=generator) < 0.1).float()
-        return batch, lambda logits: F.binary_cross_entropy_with_logits(logits, many.to(logits))
-    labels = torch.randint(classes, (case.batch,), generator=generator)
-    return batch, lambda logits: F.cross_entropy(logits, labels)
+        labels = (torch.rand(case.batch, classes, generator=generator) < 0.1).float()
+        loss = multi_label()
+    else:
+        labels = torch.randint(classes, (case.batch,), generator=generator)
+        loss = single_label()
+    return batch, lambda logits: loss(logits, labels)
 
 
 def gradients(shared: SampledNetworks) -> dict[str, Tensor]:

@@ -98,6 +98,20 @@ def test_label_smoothing_of_multi_label_targets_moves_them_towards_a_half() -> N
     torch.testing.assert_close(smooth, expected)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_losses_of_several_networks_are_those_of_each(smoothing: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 7, 4, generator=generator, dtype=torch.float64)
+    one = torch.randint(4, (7,), generator=generator)
+    many = torch.randint(2, (7, 4), generator=generator)
+    weight = torch.tensor([0.5, 1.0, 2.0, 3.0], dtype=torch.float64)
+    single = losses.single_label(label_smoothing=smoothing)
+    multi = losses.multi_label(positive_weight=weight, label_smoothing=smoothing)
+    for loss, labels in ((single, one), (multi, many)):
+        expected = torch.stack([loss(each, labels) for each in logits])
+        torch.testing.assert_close(loss(logits, labels), expected)
+
+
 def test_balancing_makes_both_sides_of_a_class_weigh_the_same() -> None:
     labels = torch.tensor([[1, 0, 1], [0, 0, 1], [0, 0, 1], [0, 0, 1]])
     torch.testing.assert_close(losses.balance(labels), torch.tensor([3.0, 1.0, 1.0]))

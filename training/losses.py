@@ -16,11 +16,21 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 def single_label(*, label_smoothing: float = 0.0) -> Loss:
     """Softmax cross-entropy, the mean over samples: logits (samples, classes), labels (samples,).
 
-    loss = -sum_c q_c log softmax(z)_c, q = (1 - s) onehot + s / classes.
+    loss = -sum_c q_c log softmax(z)_c, q = (1 - s) onehot + s / classes. Logits of several
+    networks, (networks, samples, classes), give the loss of each, (networks,).
     """
 
     def loss(logits: Tensor, labels: Tensor) -> Tensor:
-        return functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        if logits.ndim == 2:
+            return functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        # With samples last: a softmax along few classes that are last takes over ten times as long.
+        each = functional.cross_entropy(
+            logits.transpose(1, 2),
+            labels.expand(len(logits), -1),
+            reduction="none",
+            label_smoothing=label_smoothing,
+        )
+        return each.mean(1)
 
     return loss
 
@@ -29,16 +39,22 @@ def multi_label(*, positive_weight: Tensor | None = None, label_smoothing: float
     """Sigmoid cross-entropy, the mean over samples and classes: both (samples, classes).
 
     loss = -w_c q log sigmoid(z) - (1 - q) log sigmoid(-z), q = (1 - s) label + s / 2; with the
-    weights of `balance`, MFAS's loss for MM-IMDB (Pérez-Rúa et al. 2019, section 4.2).
+    weights of `balance`, MFAS's loss for MM-IMDB (Pérez-Rúa et al. 2019, section 4.2). Logits of
+    several networks, (networks, samples, classes), give the loss of each, (networks,).
     """
 
     def loss(logits: Tensor, labels: Tensor) -> Tensor:
         target = labels.to(logits.dtype)
         if label_smoothing:
             target = target * (1.0 - label_smoothing) + 0.5 * label_smoothing
-        return functional.binary_cross_entropy_with_logits(
-            logits, target, pos_weight=positive_weight
+        if logits.ndim == 2:
+            return functional.binary_cross_entropy_with_logits(
+                logits, target, pos_weight=positive_weight
+            )
+        each = functional.binary_cross_entropy_with_logits(
+            logits, target.expand_as(logits), reduction="none", pos_weight=positive_weight
         )
+        return each.mean((1, 2))
 
     return loss
 

@@ -92,7 +92,8 @@ class SharingNetworks(nn.Module, ABC):
                 needed.update(step.inputs)
         columns = [step for step in plan.steps if step.column is not None]
         wanted = [step for step in columns if step in needed]
-        values.update(zip(wanted, computed(columns, wanted, taps), strict=True))
+        for given, block in computed(columns, wanted, taps):
+            values.update(zip(given, block.unbind(0), strict=True))
         outside.reverse()
         return outside
 
