@@ -20,15 +20,14 @@ from .requirements import (
     satisfied_measured,
     satisfied_unmeasured,
 )
+from .satisfying import GivenUp, Satisfying, satisfying
 
 TRIES = 2_000
-"""How often a draw that violates a `require` is drawn again before that is given up: what one
-genotype of 430 satisfies is then found 99 times of 100.
+"""How often a draw that violates a `require` is drawn again before genotypes are looked for by the
+bounds of their costs: what one of 430 satisfies is then found 99 times of 100.
 """
-BEFORE_BOUNDS = 20
-"""After so many, bounds are asked whether any genotype can satisfy it; only where they rule it out
-is it given up then, so that nothing that can be reached is refused for them.
-"""
+BEFORE_BOUNDS = 1
+"""After so many, bounds are asked whether any genotype can satisfy it, and whether draws do."""
 _TRIES_EACH = 100
 """How often a mutation of that many decisions is tried before one more is changed with them."""
 MOST_RUN = 200
@@ -53,7 +52,7 @@ class _Draws:
 
     def satisfy(self, settings: dict[str, Setting]) -> bool:
         """Whether this draw does."""
-        if not satisfied_unmeasured(self._space, settings):
+        if self._in_vain(settings) or not satisfied_unmeasured(self._space, settings):
             self.failed.append(settings)
             return False
         if satisfied_measured(self._space, settings):
@@ -61,33 +60,73 @@ class _Draws:
         self.run.append(settings)
         return False
 
+    def _in_vain(self, settings: dict[str, Setting]) -> bool:
+        """What bounds tell at once, where a few draws that failed have shown that it pays."""
+        if len(self.failed) < BEFORE_BOUNDS:
+            return False
+        search = satisfying(self._space)
+        return search is not None and not search.possible(settings)
+
 
 def sample(space: Graph, rng: Random) -> Genotype:
     """A genotype, each reached decision drawn uniformly from its settings.
 
-    Raises FusegraphError (E503) where none of TRIES draws satisfies the space's `require`; after
-    BEFORE_BOUNDS of them where the bounds of the costs of all genotypes rule it out.
+    Where of the draws of a space none satisfies its `require`, each decision in turn is drawn from
+    the settings that the bounds of costs leave (`satisfying`), which is not uniform. Raises
+    FusegraphError (E503) where that finds none either, or the bounds rule all out.
     """
     draws = _Draws(space)
+    search: Satisfying | None = None
     for attempt in range(TRIES):
-        if attempt == BEFORE_BOUNDS and unreachable(space):
-            break
+        if attempt == BEFORE_BOUNDS:
+            search = satisfying(space)
+            if unreachable(space) or (search is not None and search.rare):
+                break
         settings = walk(space, lambda decision: decision.sample(rng))
         if draws.satisfy(settings):
             return Genotype.of(space.digest, settings)
         if draws.used_up:
             break
+    tried_all = False
+    if search is not None and not draws.used_up:
+        try:
+            for settings in search.each(rng):
+                if draws.satisfy(settings):
+                    return Genotype.of(space.digest, settings)
+                if draws.used_up or len(draws.failed) > 2 * TRIES:
+                    break
+            else:
+                tried_all = True
+        except GivenUp:
+            pass
+    tried_all = tried_all or bool(unreachable(space))
+    raise _none_found(space, draws, tried_all=tried_all)
+
+
+def refuse_unreachable(space: Graph) -> None:
+    """Raises FusegraphError (E503) where bounds tell at once that no genotype satisfies `require`,
+    as `sample` would after some draws.
+    """
+    if unreachable(space):
+        raise _none_found(space, _Draws(space), tried_all=True)
+
+
+def _none_found(space: Graph, draws: _Draws, *, tried_all: bool) -> FusegraphError:
     many = len(draws.failed) + len(draws.run)
-    run = (f"{len(draws.run)} of their networks were run",) if draws.run else ()
-    raise FusegraphError(
+    search = satisfying(space)
+    nearest = () if search is None else search.nearest()
+    found = f"no genotype of `{space.name}`"
+    return FusegraphError(
         Diagnostic(
             code="E503",
-            message=f"no genotype of `{space.name}` was found that satisfies its `require`",
+            message=f"{found} satisfies its `require`"
+            if tried_all
+            else f"{found} was found that satisfies its `require`",
             notes=(
-                f"{many} genotypes were drawn",
-                *run,
+                *([f"{many:,} genotypes were drawn"] if many and not tried_all else []),
+                *([f"{len(draws.run)} of their networks were run"] if draws.run else []),
                 *unreachable(space),
-                *nearest_miss(space, [*draws.failed, *draws.run], draws.run),
+                *(nearest or nearest_miss(space, [*draws.failed, *draws.run], draws.run)),
             ),
             help="widen the range to a value that can be reached, or open more decisions",
         )

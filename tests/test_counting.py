@@ -170,4 +170,4 @@ space s {
     assert list(enumerate_genotypes(space)) == []
     with pytest.raises(FusegraphError, match="E503") as error:
         sample(space, Random(0))
-    assert any("nearest that was reached is 10" in n for n in error.value.diagnostics[0].notes)
+    assert any("nearest that can be reached is 10" in n for n in error.value.diagnostics[0].notes)
