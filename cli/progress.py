@@ -18,6 +18,7 @@ SECONDS_BETWEEN_LINES = 10.0
 TITLES = {
     "search": "searching",
     "final": "training the best to completion",
+    "kept": "measuring the best with the weights of the search",
     "train": "training",
     "refit": "training on the training and validation splits",
     "test": "measuring on the test split",
@@ -114,7 +115,9 @@ class Watcher:
         told = f"{self._done} of {self._total}: {score} in {event.seconds:.1f} s"
         if not event.replayed:
             late = time.monotonic() - self._said > SECONDS_BETWEEN_LINES
-            self._line(told, always=self._bars is None and (late or self._stage == "final"))
+            self._line(
+                told, always=self._bars is None and (late or self._stage in ("final", "kept"))
+            )
 
     def _TrialFailed(self, event: Any) -> None:  # noqa: N802
         self._advance(event)

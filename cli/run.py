@@ -15,6 +15,10 @@ def run(
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="An exported network.")],
     features: Annotated[Path, typer.Argument(metavar="FEATURES", help="A feature folder.")],
     split: Annotated[str, typer.Option("--split", help="Which split.")] = "test",
+    output: Annotated[
+        str | None,
+        typer.Option("--output", metavar="NAME", help="Which output, of several: logits."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", metavar="FILE.csv", help="Write the predictions there."),
@@ -27,7 +31,8 @@ def run(
 ) -> None:
     """Run an exported network on a split, and score it.
 
-    Needs no torch. Features are standardised as the file says that they were in training.
+    Needs no torch. Features are standardised as the file says that they were in training. A network
+    that several data sets trained is scored on one of them, by the output that it trained.
 
     \b
     Example:
@@ -40,7 +45,7 @@ def run(
     from ..pipeline.files import write_file
     from ..pipeline.infer import infer
 
-    found = infer(model, features, split, batch=batch, device=device)
+    found = infer(model, features, split, output=output, batch=batch, device=device)
     if out is not None:
         write_file(out, _csv(found))
     if as_json:

@@ -68,7 +68,8 @@ def search(
     \b
     With --json: what `results.json` in the run folder holds, and `run`, the folder. Among its keys
     are `trials`, `failed`, `genotype`, `metric`, `valid`, `test`, `parameters`, `macs`,
-    `activation_bytes`, `latency` where it was measured, `price`, `target`, `finals` and `export`.
+    `activation_bytes`, `latency` where it was measured, `price`, `target`, `finals` and `export`;
+    of several data sets also `score`, the mean that was chosen by, and `joint`, the further ones.
     With --dry-run: `space`, `genotypes`, `searcher`, `trials`, `samples`, `run`.
     """
     from ..pipeline.price import missed_target
@@ -118,11 +119,12 @@ def search(
 def tell_network(results: Any, folder: Path) -> None:
     """The trained network in a few lines."""
     metric = results["metric"]
-    said = [f"{metric} {results['valid']:.4f} on the validation split"]
-    if results["test"]:
-        shown = metric if metric in results["test"] else "accuracy"
-        said.append(f"{shown} {results['test'][shown]:.4f} on the test split")
-    say(", ".join(said))
+    for output, told in (("", results), *results.get("joint", {}).items()):
+        said = [f"{metric} {told['valid']:.4f} on the validation split"]
+        if told["test"]:
+            shown = metric if metric in told["test"] else "accuracy"
+            said.append(f"{shown} {told['test'][shown]:.4f} on the test split")
+        say((f"{output}: " if output else "") + ", ".join(said))
     costs = [f"{grouped(results[name])} {what}" for name, what in COSTS.items()]
     if "latency" in results:
         costs.append(f"{results['latency']:.3g} ms")

@@ -47,7 +47,8 @@ def train(
 
     \b
     With --json: what `results.json` in the run folder holds, and `run`, the folder. Among its keys
-    are `genotype`, `metric`, `valid`, `test`, `parameters`, `macs` and `export`.
+    are `genotype`, `metric`, `valid`, `test`, `parameters`, `macs` and `export`; of several data
+    sets also `score`, the mean that was chosen by, and `joint`, the further ones.
     """
     from ..pipeline.train import train_task
     from ..tasks.task_file import load_task

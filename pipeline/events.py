@@ -18,7 +18,7 @@ from ..searchers.protocol import (
 )
 from ..training.events import BatchEnded, TrainingEvent
 
-Stage = Literal["search", "final", "train", "refit", "test", "export"]
+Stage = Literal["search", "final", "kept", "train", "refit", "test", "export"]
 
 
 @dataclass(frozen=True, slots=True)

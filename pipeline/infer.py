@@ -6,14 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
+from ..backends.onnx.builder import NUMPY
 from ..backends.onnx.inference import Model, load
 from ..backends.onnx.session import Device
 from ..tasks.features import FeatureFolder, open_features
+from ..tasks.problems import nearest
 from .problems import problem
 from .scores import predictions, scores
 
@@ -42,23 +45,28 @@ def infer(
     features: str | Path,
     split: str = "test",
     *,
+    output: str | None = None,
     batch: int = 256,
     device: Device = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> Inference:
     """Run an exported network on a split of a feature folder.
 
-    Inputs are standardised as the file says that they were in training. Raises FusegraphError:
-    E610-E619 for the folder, E725-E727 for the model, E706 where its classes are not the folder's.
+    Of several outputs `logits` is measured, or the one that is given; the folder needs the inputs
+    which that reads. Inputs are standardised as the file says that they were in training. Raises
+    FusegraphError: E610-E619 for the folder, E725-E727 for the model, E706 where its classes are
+    not the folder's.
     """
     loaded = load(model, device)
+    head = _head_of(loaded, output)
     folder = open_features(features)
-    inputs = {port.name: input_array(loaded, folder, port.name, split) for port in loaded.inputs}
     labels = np.asarray(folder.labels(split))
+    arrays = {name: input_array(head, folder, name, split) for name in head.inputs}
+    inputs = {**arrays, **_unread(loaded, arrays)}
     began = perf_counter()
     outputs = loaded.run(inputs, batch, progress)
     seconds = perf_counter() - began
-    logits = outputs.get("logits", next(iter(outputs.values())))
+    logits = outputs[head.output]
     kind = folder.manifest.labels
     if logits.ndim != 2 or logits.shape != (len(labels), kind.classes):
         raise problem(
@@ -74,19 +82,92 @@ def infer(
         labels=labels,
         predicted=predictions(logits, kind.kind),
         metrics=scores(logits, labels, kind.kind),
-        classes=loaded.metadata.classes or kind.names,
+        classes=head.classes or kind.names,
         providers=loaded.providers,
         seconds=seconds,
     )
 
 
-def input_array(model: Model, folder: FeatureFolder, name: str, split: str) -> Array:
+class _Moments(BaseModel):
+    mean: list[float]
+    deviation: list[float]
+
+
+class _Told(BaseModel):
+    """What `preprocessing` says of an output that a data set trained, or of the only one."""
+
+    inputs: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    standardise: dict[str, _Moments] = {}
+
+
+class _Preprocessing(_Told):
+    joint: dict[str, _Told] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """An output, the inputs that it needs, the names of its classes, and moments by input."""
+
+    output: str
+    inputs: tuple[str, ...]
+    classes: tuple[str, ...]
+    standardise: Mapping[str, _Moments]
+
+
+def _head_of(model: Model, output: str | None) -> _Head:
+    """What the file says of an output; of one that it says nothing of, what holds for the file."""
+    names = [port.name for port in model.outputs]
+    found = ("logits" if "logits" in names else names[0]) if output is None else output
+    if found not in names:
+        raise problem(
+            "E725",
+            f"there is no output `{found}`: the network has {', '.join(f'`{n}`' for n in names)}",
+            model.path,
+            help=nearest(found, names),
+        )
+    inputs = tuple([port.name for port in model.inputs])
+    try:
+        told = _Preprocessing.model_validate(model.metadata.preprocessing)
+        if (joint := told.joint.get(found)) is None:
+            return _Head(found, inputs, model.metadata.classes, told.standardise)
+        if unknown := [name for name in joint.inputs if name not in inputs]:
+            raise ValueError(f"it has no input {unknown[0]!r}")
+    except ValueError as error:  # pydantic's are of this kind
+        raise problem(
+            "E726",
+            "what the file says of its preprocessing is damaged",
+            model.path,
+            notes=(str(error).splitlines()[-1].strip(),),
+            help="export the network again with `fusegraph export`",
+        ) from None
+    return _Head(found, joint.inputs, joint.classes, joint.standardise)
+
+
+def _unread(model: Model, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Zeros for the inputs that an output does not reach, which onnxruntime wants all the same."""
+    sizes: dict[str, int] = {}
+    for port in model.inputs:
+        if port.name in arrays:
+            pairs = zip(port.shape, arrays[port.name].shape, strict=False)
+            sizes |= {name: size for name, size in pairs if isinstance(name, str)}
+    return {
+        port.name: np.zeros(
+            [size if isinstance(size, int) else sizes.get(size, 1) for size in port.shape],
+            dtype=NUMPY[port.dtype],
+        )
+        for port in model.inputs
+        if port.name not in arrays
+    }
+
+
+def input_array(head: _Head, folder: FeatureFolder, name: str, split: str) -> Array:
     """A tap as the network wants it: (x - mean) / deviation a channel, where the file says so."""
     stored = folder.array(name, split)
-    known = cast("Mapping[str, Any]", model.metadata.preprocessing.get("standardise", {}))
+    known = head.standardise
     if name not in known:
         return np.asarray(stored, dtype=np.float32)
     axes = (-1, *([1] * (stored.ndim - 2)))
-    mean = np.asarray(known[name]["mean"], dtype=np.float32).reshape(axes)
-    deviation = np.asarray(known[name]["deviation"], dtype=np.float32).reshape(axes)
+    mean = np.asarray(known[name].mean, dtype=np.float32).reshape(axes)
+    deviation = np.asarray(known[name].deviation, dtype=np.float32).reshape(axes)
     return (stored.astype(np.float32) - mean) / deviation

@@ -212,9 +212,11 @@ def _finals(
         candidates = [replace(found, genotype=searcher.finished(found)) for found in candidates]
     settings = prepared.task.settings
     inherit = settings.train.inherit
-    metric = settings.train.metric + (", less its price" if settings.search.price else "")
-    note = {"no": "", "start": "from the weights of the search", "keep": "as they are"}[inherit]
-    tell(StageStarted("final", len(candidates), note, metric=metric))
+    metric = ("mean " if prepared.others else "") + settings.train.metric
+    metric += ", less its price" if settings.search.price else ""
+    stage = "kept" if inherit == "keep" else "final"
+    note = "from the weights of the search" if inherit == "start" else ""
+    tell(StageStarted(stage, len(candidates), note, metric=metric))
     evaluator = TaskEvaluator(
         prepared.searched,
         prepared.data,

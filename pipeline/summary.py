@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..compiler.cost import cost_lines
 from ..compiler.count import count
 from ..ir.diagnostics import FusegraphError
-from ..ir.dims import Static, symbols_in
 from ..ir.dsl import Program, load
 from ..ir.graph import Graph
-from ..ir.settling import bind
 from ..report.curves import Series
 from ..report.data import (
     Chart,
     ComparisonSection,
-    Cost,
     DataSection,
-    Epoch,
-    ExportSection,
-    File,
     Final,
     Pairs,
-    Parity,
     RepeatSection,
     ReportData,
     SearchSection,
@@ -32,24 +25,17 @@ from ..report.data import (
     Split,
     Tap,
     Trial,
-    WinnerSection,
 )
-from ..report.levelled import levels_of
 from ..report.page import write_report
 from ..report.text import rounded
 from ..searchers.protocol import PLAIN_SCORE
 from ..searchers.registry import mixes, trial_of
 from ..searchers.store import TrialStore
-from ..training.checkpoints import load_checkpoint
 from .architecture import architecture_of
 from .events import read_events
-from .learned import learned_connections
 from .price import missed_target, settings_of_costs
 from .run_folder import RunFolder
-from .sources import Source, open_source
-
-PERCENT = ("accuracy", "top_k", "weighted_f1", "macro_f1")
-"""The metrics that are shares."""
+from .winner import PERCENT, export_of, joint_of_results, winner_of
 
 
 def write_run_report(
@@ -99,8 +85,8 @@ def summarise(
         data=_data(results),
         search=search,
         comparison=comparison,
-        winner=_winner(folder, trained, results) if results else None,
-        export=_export(folder, results) if results else None,
+        winner=winner_of(folder, trained, results) if results else None,
+        export=export_of(folder, results) if results else None,
         repeat=_repeat(folder, identity),
     )
 
@@ -128,10 +114,14 @@ def _facts(counted: int | None, results: Mapping[str, Any]) -> Pairs:
     if results:
         metric = results["metric"]
         facts.append((f"{metric}, validation", _shown(metric, results["valid"])))
-        for name in (metric, "accuracy"):
-            if name in results["test"]:
-                facts.append((f"{name}, test", _shown(name, results["test"][name])))
-                break
+        for output, told in (("", results), *joint_of_results(results).items()):
+            of = f"{output}: " if output else ""
+            if output:
+                facts.append((f"{of}{metric}, validation", _shown(metric, told["valid"])))
+            for name in (metric, "accuracy"):
+                if name in told["test"]:
+                    facts.append((f"{of}{name}, test", _shown(name, told["test"][name])))
+                    break
         facts.append(("parameters", f"{results['parameters']:,}"))
         facts.append(("multiply-adds", f"{results['macs']:,}"))
         if "latency" in results:
@@ -155,13 +145,23 @@ def _constants(space: Program, trained: Program) -> tuple[str, ...]:
 
 
 def _data(results: Mapping[str, Any]) -> DataSection | None:
-    data: Any = results.get("data")
+    joint = joint_of_results(results)
+    main = _data_of(results, "logits" if joint else "")
+    others = [found for output, told in joint.items() if (found := _data_of(told, output))]
+    if main is None:
+        return DataSection(others=tuple(others)) if others else None
+    return replace(main, others=tuple(others))
+
+
+def _data_of(told: Mapping[str, Any], output: str) -> DataSection | None:
+    data: Any = told.get("data")
     if not data:
         return None
     return DataSection(
         splits=tuple([Split(name, samples) for name, samples in data["splits"].items()]),
         taps=tuple([Tap(name, text, data["source"]) for name, text in data["taps"].items()]),
         classes=tuple(data["classes"]),
+        output=output,
     )
 
 
@@ -227,6 +227,7 @@ def _search(
         finals=tuple([_final(entry, bool(price)) for entry in results.get("finals", ())]),
         final_metric="" if final == metric else f"{final} on the validation split",
         final_percent=final in PERCENT,
+        kept=settings["train"].get("inherit") == "keep",
     )
 
 
@@ -240,6 +241,7 @@ def _final(entry: Mapping[str, Any], priced: bool) -> Final:
         macs=entry["macs"],
         activation_bytes=entry["activation_bytes"],
         latency=entry.get("latency"),
+        joint=tuple(joint_of_results(entry).items()),
     )
 
 
@@ -273,101 +275,6 @@ def _surrogate(events: list[dict[str, Any]]) -> tuple[Chart, ...]:
     last = [float(fits[number]["last_loss"]) for number in sorted(fits)]
     series = (Series("before the fit", rounds, first), Series("after the fit", rounds, last))
     return (Chart("Loss of the surrogate", "round", "mean squared error", series),)
-
-
-# ── the network ──────────────────────────────────────────────────────────────────────────────────
-
-
-def _winner(folder: RunFolder, trained: Program, results: Mapping[str, Any]) -> WinnerSection:
-    source = open_source(folder.best)
-    epochs: list[Epoch] = []
-    history = folder.history(str(results["final"]))
-    if history.is_file():
-        kept: Any = folder.read(history)["epochs"]
-        epochs = [Epoch(e["epoch"], e["train_loss"], e["valid_loss"], e["score"]) for e in kept]
-    metric = str(results["metric"])
-    metrics = [(f"{metric}, validation", float(results["valid"]))]
-    metrics += [(f"{name}, test", float(value)) for name, value in results["test"].items()]
-    classes: Any = (results.get("data") or {}).get("classes", ())
-    return WinnerSection(
-        network=source.network,
-        genotype=str(results["genotype"]),
-        space=trained.graph if source.genotype is not None else None,
-        taken=None if source.genotype is None else source.genotype.settings,
-        costs=_costs(source.network),
-        epochs=tuple(epochs),
-        metrics=tuple(metrics),
-        confusion=tuple([tuple(row) for row in results.get("confusion", ())]),
-        classes=tuple(classes),
-        percent=metric in PERCENT,
-        connections=_connections(folder, trained, source),
-    )
-
-
-def _connections(folder: RunFolder, trained: Program, source: Source) -> dict[str, float]:
-    """What the winner learned of its edges, if it is a levelled graph whose weights are kept."""
-    if source.genotype is None or levels_of(trained.graph) is None:
-        return {}
-    try:
-        tensors = load_checkpoint(folder.checkpoint).tensors
-        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-        return learned_connections(trained.graph, source.genotype, source.network, arrays)
-    except (FusegraphError, KeyError):
-        return {}
-
-
-def _costs(network: Graph) -> tuple[Cost, ...]:
-    return tuple(
-        [
-            Cost(
-                line.key,
-                line.op,
-                _of_one_sample(line.cost.parameters),
-                _of_one_sample(line.cost.macs),
-                _of_one_sample(line.cost.activation_bytes),
-            )
-            for line in cost_lines(network)
-            if line.depth == 0
-        ]
-    )
-
-
-def _of_one_sample(value: Static) -> int:
-    settled: Any = bind(value, dict.fromkeys(symbols_in(value), 1))
-    return int(settled)
-
-
-def _export(folder: RunFolder, results: Mapping[str, Any]) -> ExportSection:
-    written: Any = results["export"]
-    files = [(folder.checkpoint, "the weights"), (folder.best, "the genotype")]
-    parity: tuple[Parity, ...] = ()
-    facts: Pairs = ()
-    if written is not None:
-        files.insert(0, (folder.path / written["path"], "the network for onnxruntime"))
-        parity = tuple(
-            [
-                Parity(f"{name}, torch and onnxruntime", float("nan"), gap, written["tolerance"])
-                for name, gap in written["differences"].items()
-            ]
-        )
-        sizes = ", ".join(str(size) for size in written["batch_sizes"])
-        facts = (
-            ("opset", str(written["opset"])),
-            ("nodes", str(written["nodes"])),
-            ("compared at batch sizes", sizes),
-            ("ran on", ", ".join(written["providers"])),
-        )
-    there = [(file, purpose) for file, purpose in files if file.is_file()]
-    return ExportSection(
-        files=tuple(
-            [
-                File(file.relative_to(folder.path).as_posix(), file.stat().st_size, purpose)
-                for file, purpose in there
-            ]
-        ),
-        parity=parity,
-        facts=facts,
-    )
 
 
 def _repeat(folder: RunFolder, identity: Mapping[str, Any]) -> RepeatSection:

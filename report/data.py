@@ -49,12 +49,16 @@ class Tap:
 
 @dataclass(frozen=True, slots=True)
 class DataSection:
-    """What the networks saw."""
+    """What the networks saw. `output` is the one that this data trained, where there are several;
+    `others` are the further data sets then.
+    """
 
     splits: tuple[Split, ...] = ()
     taps: tuple[Tap, ...] = ()
     classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    output: str = ""
+    others: tuple[DataSection, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ class Final:
     """One of the best of a search, trained to completion: what it costs as it was trained then.
 
     `score` is what it was chosen by, where that is not `valid`, its score on the validation split.
+    `joint` are the outputs and scores of further data sets.
     """
 
     rank: int
@@ -92,6 +97,7 @@ class Final:
     macs: int | None = None
     activation_bytes: int | None = None
     latency: float | None = None
+    joint: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +116,8 @@ class Chart:
 class SearchSection:
     """How the search went. `architecture` is what a search over a supernet learnt.
 
-    `final_metric` is what the `finals` were measured by, where it is not the search's `metric`.
+    `final_metric` is what the `finals` were measured by, where it is not the search's `metric`;
+    `kept`: they were not trained.
     """
 
     searcher: str
@@ -125,6 +132,7 @@ class SearchSection:
     finals: tuple[Final, ...] = ()
     final_metric: str = ""
     final_percent: bool = True
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +179,20 @@ class Epoch:
 
 
 @dataclass(frozen=True, slots=True)
+class Confusion:
+    """How often each true class (row) was taken for each class (column), of one output."""
+
+    output: str
+    matrix: tuple[tuple[int, ...], ...]
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class WinnerSection:
     """The network that was found. With `space` and `taken`, it is shown inside its space too.
 
-    `connections` are the weights that edges of a levelled graph learned, by their names.
+    `connections` are the weights that edges of a levelled graph learned, by their names. `joint`
+    is of the outputs that further data sets trained.
     """
 
     network: Graph
@@ -189,6 +207,7 @@ class WinnerSection:
     percent: bool = True
     notes: tuple[str, ...] = ()
     connections: Mapping[str, float] | None = None
+    joint: tuple[Confusion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,6 +198,7 @@ class _Final:
     search_score: str
     score: str
     valid: str
+    joint: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +255,13 @@ def _search(section: SearchSection) -> _Search:
         tuple([_OnFront(row(f.trial), ", ".join(f.measures)) for f in on_fronts(comparable)]),
         tuple(
             [
-                _Final(f, shown(f.search_score), final(f.score), final(f.valid))
+                _Final(
+                    f,
+                    shown(f.search_score),
+                    final(f.score),
+                    final(f.valid),
+                    tuple([final(score) for _, score in f.joint]),
+                )
                 for f in section.finals
             ]
         ),
@@ -371,6 +378,9 @@ def _winner(section: WinnerSection) -> _Winner:
     if section.confusion:
         look = Look("Confusion on the test split")
         charts.append(matrix_chart(section.confusion, section.classes, look))
+    for other in section.joint:
+        look = Look(f"Confusion of {other.output}")
+        charts.append(matrix_chart(other.matrix, other.classes, look))
     shown, in_space = draw(section.network, direction="auto", title=False), None
     if section.space is not None and section.taken:
         told = draw(
