@@ -276,6 +276,16 @@ space flat {
 """
 
 
+def test_a_loss_that_is_its_baseline_moves_nothing() -> None:
+    prior = Prior(space_of(FLAT))
+    topology = Topology(prior, PerturbationOptions())
+    for loss in (0.5, 0.5):
+        topology.step("data", topology.draw(generator(0)), loss)
+    assert all((alpha == 0).all() for alpha in prior.alphas().values())
+    topology.step("data", topology.draw(generator(0)), 0.6)
+    assert any((alpha != 0).any() for alpha in prior.alphas().values())
+
+
 def test_each_data_set_has_a_baseline_of_its_own() -> None:
     topology = Topology(Prior(space_of(FLAT)), PerturbationOptions())
     settings = topology.draw(generator(0))
@@ -322,14 +332,16 @@ def test_scores_are_means_over_the_data_sets() -> None:
     main = alone[0].judge(settings, 1)
     assert main == alone[1].judge(settings, 1)
     both = supernet.judge(settings, 1)
-    digits = 2 * both.score - main.score
     network = supernet.networks.extracted(settings, ["digits"]).eval()
     valid = SmallData().source("valid", ["x[2]"], batch=25, device=CPU)
     [batch] = list(valid.epoch(None))
     with torch.no_grad():
         found = cast("Tensor", network(batch.inputs["x[2]"]))
     right = (found.argmax(1) == batch.labels).double().mean().item()
-    assert digits == pytest.approx(right)
+    assert 2 * both.score - main.score == pytest.approx(right)
+    loss = torch.nn.functional.cross_entropy(found, batch.labels).item()
+    assert 2 * both.loss - main.loss == pytest.approx(loss, rel=1e-4)
+    assert both.loss != main.loss
 
 
 def test_the_first_batches_score_where_that_is_asked() -> None:
