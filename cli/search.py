@@ -141,7 +141,7 @@ def tell_network(results: Any, folder: Path) -> None:
 def _plan(task: Task, folder: Path, allow_hook: bool, as_json: bool) -> None:
     from ..compiler.count import count
     from ..pipeline.searcher import searcher_of
-    from ..pipeline.tasks import prepare
+    from ..pipeline.tasks import folder_of, prepare
     from ..searchers.registry import trial_of
 
     prepared = prepare(task, allow_hooks=allow_hook)
@@ -149,6 +149,8 @@ def _plan(task: Task, folder: Path, allow_hook: bool, as_json: bool) -> None:
     space = prepared.searched.graph
     counted = count(space)
     samples = {} if prepared.features is None else dict(prepared.features.manifest.splits)
+    folders = {output: folder_of(data) for output, data in prepared.others.items()}
+    joint = {output: dict(f.manifest.splits) for output, f in folders.items() if f is not None}
     name = task.settings.search.searcher
     if as_json:
         print_json(
@@ -158,6 +160,7 @@ def _plan(task: Task, folder: Path, allow_hook: bool, as_json: bool) -> None:
                 "searcher": name,
                 "trials": planned,
                 "samples": samples,
+                **({"joint": joint} if joint else {}),
                 "run": str(folder),
             }
         )
@@ -166,4 +169,6 @@ def _plan(task: Task, folder: Path, allow_hook: bool, as_json: bool) -> None:
     say(f"searcher  {name}, at most {plural(planned, trial_of(name))}")
     if samples:
         say("samples   " + ", ".join(f"{split} {number}" for split, number in samples.items()))
+    for output, splits in joint.items():
+        say(f"{output}: " + ", ".join(f"{split} {number}" for split, number in splits.items()))
     say(f"run       {folder}, nothing was written")
