@@ -382,7 +382,9 @@ class ArchitectureEpoch:
     fails one is never the best. `best`: if the search ended now, this genotype would be its first:
     for most searchers, no earlier one that may be chosen scored as high. Losses are means over the
     epoch's batches; `arch_loss` is None in an epoch in which only the weights learned, whose
-    genotype may not be chosen either. `learning_rate` is that of the epoch's last weight step.
+    genotype may not be chosen either. `learning_rate` is that of the epoch's last weight step. An
+    epoch that only selects, as one of `once` does when its supernet is trained, has the
+    `train_loss` and `learning_rate` of the last epoch that trained.
 
     Where a searcher looks at what networks cost, `measure` says what of them, `target` is the range
     that it shall lie in (empty: any), `expected_cost` the mean over the networks that the epoch
