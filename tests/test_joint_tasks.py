@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
+from cli_calls import good
 from fusegraph.backends.torch import lower
 from fusegraph.ir.diagnostics import Diagnostic, FusegraphError, explain
 from fusegraph.ir.dsl import load
@@ -196,6 +198,30 @@ def test_an_exported_joint_network_is_measured_by_output(
     assert digits.metrics["accuracy"] == pytest.approx(told)
     with pytest.raises(FusegraphError, match=r"E725.*did you mean `digits`"):
         infer(model, task.path("still"), output="digit")
+
+
+@pytest.mark.parametrize("said", ['{"digits": {"inputs": ["imag"]}}', '{"digits": 1}', "[]"])
+def test_a_file_that_says_strange_things_of_its_outputs_is_refused(
+    searched: Mapping[str, Any], task: Task, tmp_path: Path, said: str
+) -> None:
+    model = onnx.load(searched["folder"].path / "model.onnx")
+    for entry in model.metadata_props:
+        if entry.key == "fusegraph.preprocessing":
+            entry.value = f'{{"joint": {said}}}'
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(FusegraphError, match="E726"):
+        infer(tmp_path / "model.onnx", task.path("still"), output="digits")
+
+
+def test_a_joint_run_is_told_and_run_by_the_command_line(task: Task, tmp_path: Path) -> None:
+    told = good("search", task.file, "--out", tmp_path / "run", "-q")
+    lines = told.splitlines()
+    assert lines[2].startswith("digits: accuracy ")
+    shown = lines[2].split("split, accuracy ")[1].split()[0]
+    run = tmp_path / "run" / "model.onnx"
+    scored = good("run", run, task.path("still"), "--output", "digits")
+    assert scored.splitlines()[0] == f"accuracy {shown}"
+    assert "digits: train 80, valid 40, test 30" in good("search", task.file, "--dry-run")
 
 
 def test_the_report_of_a_joint_run_has_every_data_set(searched: Mapping[str, Any]) -> None:
