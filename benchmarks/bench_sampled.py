@@ -117,8 +117,8 @@ def sampled(
     shared: SampledNetworks, networks: Sequence[Graph], batch: Mapping[str, Tensor], loss: Loss
 ) -> float:
     """All networks as one program; the sum of the losses."""
-    outputs = shared.run(networks, batch)
-    total = loss(torch.stack([each["logits"] for each in outputs])).sum()
+    sets = shared.stacked(networks, batch)
+    total = torch.cat([loss(outputs["logits"]) for _, outputs in sets]).sum()
     total.backward()
     return float(total.detach())
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
 
-from fusegraph.backends.torch import Network, lower
+from fusegraph.backends.torch import Network, lower, sampled_build
 from fusegraph.backends.torch.modules import DropPath
 from fusegraph.backends.torch.sampled import SampledNetworks
 from fusegraph.compiler.explore import sample
@@ -210,12 +211,77 @@ space small {
 """
 
 
-@pytest.mark.parametrize("wide", [False, True])
-def test_small_layers_of_any_arrangement(wide: bool) -> None:
-    text = _SMALL.replace("2 * i]", "900 * i]") if wide else _SMALL
-    space = loads(text).graph
-    for seed in range(4):
-        check(space, drawn(space, 6, seed), training=True)
+@some(40)
+@given(st.integers(0, 2**20), st.integers(1, 8), st.sampled_from([0, 12, 30, 4096]))
+def test_small_layers_of_any_arrangement_and_of_any_size(seed: int, many: int, small: int) -> None:
+    space = loads(_SMALL).graph
+    with pytest.MonkeyPatch.context() as patch:
+        # What is small for these layers of 10 to 60 numbers: nothing, some parts, some, all.
+        patch.setattr(sampled_build, "SMALL", small)
+        check(space, drawn(space, many, seed), training=True)
+
+
+@pytest.mark.parametrize("small", [0, 4096])
+def test_what_layers_make_of_one_input_is_computed_once(
+    small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampled_build, "SMALL", small)
+    space = loads("""fuse 1
+space towers {
+  dim N
+  input x: f32[N, 24]
+  h = ?act of {relu, tanh, sigmoid}(linear(x, out=5))
+  output logits = linear(concat(x, h), out=3)
+}
+""").graph
+    networks = [*dict.fromkeys(drawn(space, 9))]
+    assert len(networks) == 3
+    shared = SampledNetworks(space, 0).double()
+    with FlopCounterMode(display=False) as counter:
+        shared.run(networks, batch_of(networks))
+    samples = 2 * len(batch_of(networks)["x"])
+    assert counter.get_total_flops() == samples * (24 * 5 + 24 * 3 + 3 * 5 * 3)
+
+
+_OPEN_OUTPUT = """fuse 1
+space heads {
+  dim N
+  input x[1]: f32[N, 6]
+  input x[2]: f32[N, 6]
+  h = relu(linear(?x of x[*], out=5))
+  output logits = linear(h, out=?out of {3, 4})
+  output more = layer_norm(h)
+}
+"""
+
+
+def test_outputs_of_equal_shapes_are_stacked() -> None:
+    for text, sets in ((_OPEN_OUTPUT, 2), (_OPEN_OUTPUT.replace("?out of {3, 4}", "4"), 1)):
+        space = loads(text).graph
+        networks = drawn(space, 9)
+        shared = SampledNetworks(space, 0).double()
+        batch = batch_of(networks)
+        apart = shared.run(networks, batch)
+        found = shared.stacked(networks, batch)
+        assert len(found) == sets
+        assert sorted([place for places, _ in found for place in places]) == [*range(9)]
+        for places, outputs in found:
+            for name, stack in outputs.items():
+                assert torch.equal(stack, torch.stack([apart[place][name] for place in places]))
+
+
+def test_a_stack_learns_as_its_networks_do() -> None:
+    space = load_small(ROOT / "examples" / "mfas" / "av_mnist.fuse").graph
+    networks = [*dict.fromkeys(drawn(space, 6))]
+    together = SampledNetworks(space, 0).double()
+    apart = copy.deepcopy(together)
+    batch = batch_of(networks)
+    [(_, outputs)] = together.stacked(networks, batch)
+    weigh(outputs).backward()
+    each = apart.run(networks, batch)
+    weigh({"logits": torch.stack([found["logits"] for found in each])}).backward()
+    for mine, theirs in zip(together.parameters(), apart.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-12, atol=1e-14)
 
 
 def test_inputs_get_gradients_too() -> None:

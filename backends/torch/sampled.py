@@ -55,12 +55,20 @@ class SharingNetworks(nn.Module, ABC):
 
         Raises FusegraphError E711 where an input is missing, E712 where one does not fit.
         """
+        values, _ = self._values(plan, inputs)
+        return [{name: values[step] for name, step in ends} for ends in plan.outputs]
+
+    def _values(
+        self, plan: Plan, inputs: Mapping[str, Tensor]
+    ) -> tuple[dict[Step, Tensor], dict[tuple[Step, ...], Tensor]]:
+        """The values of all steps that are seen, and blocks f[G, ...] of those computed at once."""
         check_inputs(self.space.name, plan.inputs, inputs)
         values: dict[Step, Tensor] = {}
+        blocks: dict[tuple[Step, ...], Tensor] = {}
         statistics: dict[Step, Tensor] = {}
         sizes = Sizes(plan.inputs, inputs)
         like = self._floats(inputs)
-        outside = self._outside(plan, inputs, values)
+        outside = self._outside(plan, inputs, values, blocks)
         dead = {} if torch.is_grad_enabled() else _last_reads(outside, plan)
         for step in outside:
             operands = [values[i] for i in step.inputs]
@@ -73,10 +81,14 @@ class SharingNetworks(nn.Module, ABC):
                 del values[read]
         if statistics:
             update(plan.norms, statistics)
-        return [{name: values[step] for name, step in ends} for ends in plan.outputs]
+        return values, blocks
 
     def _outside(
-        self, plan: Plan, inputs: Mapping[str, Tensor], values: dict[Step, Tensor]
+        self,
+        plan: Plan,
+        inputs: Mapping[str, Tensor],
+        values: dict[Step, Tensor],
+        blocks: dict[tuple[Step, ...], Tensor],
     ) -> list[Step]:
         """The steps that are run one by one, after all others have their values."""
         taps = {s: inputs[s.node["name"]] for s in plan.steps if s.call is None}
@@ -92,7 +104,8 @@ class SharingNetworks(nn.Module, ABC):
                 needed.update(step.inputs)
         columns = [step for step in plan.steps if step.column is not None]
         wanted = [step for step in columns if step in needed]
-        for given, block in computed(columns, wanted, taps):
+        blocks.update(computed(columns, wanted, taps))
+        for given, block in blocks.items():
             values.update(zip(given, block.unbind(0), strict=True))
         outside.reverse()
         return outside
@@ -135,6 +148,30 @@ class SampledNetworks(SharingNetworks):
         input is missing, E712 where one does not fit, E717 for a network of another space.
         """
         return self.computed(self.planner.plan(networks), inputs)
+
+    def stacked(
+        self, networks: Sequence[Graph], inputs: Mapping[str, Tensor]
+    ) -> list[tuple[list[int], dict[str, Tensor]]]:
+        """What `run` gives, f[G, ...]: the outputs by name of all networks whose outputs have the
+        same shapes, and the places of these G networks. There are several such sets only where an
+        open number is in the shape of an output.
+        """
+        plan = self.planner.plan(networks)
+        values, blocks = self._values(plan, inputs)
+        sets: dict[tuple[torch.Size, ...], list[int]] = {}
+        for place, ends in enumerate(plan.outputs):
+            sets.setdefault(tuple([values[step].shape for _, step in ends]), []).append(place)
+        found: list[tuple[list[int], dict[str, Tensor]]] = []
+        for places in sets.values():
+            outputs: dict[str, Tensor] = {}
+            for each in zip(*[plan.outputs[place] for place in places], strict=True):
+                steps = tuple([step for _, step in each])
+                block = blocks.get(steps)
+                if block is None:
+                    block = torch.stack([values[step] for step in steps])
+                outputs[each[0][0]] = block
+            found.append((places, outputs))
+        return found
 
     def _new_planner(self) -> Planner:
         return SampledPlanner(self.space, self._shared, dict(self.weights.named_modules()))

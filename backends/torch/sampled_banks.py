@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class Read(NamedTuple):
-    """Columns of a weight: `size` of them from `start`. A whole weight has the size 0."""
+    """Columns of a large weight: `size` of them from `start`."""
 
     weight: int
     start: int
@@ -24,17 +24,19 @@ class Read(NamedTuple):
 class Pool(NamedTuple):
     """Weights of the height `out`, and their products with inputs.
 
-    The small ones stand side by side, f[out, S]: `pieces`, so `wide`. Of what `columns` gathers
-    from them the first are of `taps`: an input, and how many products with it follow each other;
-    then comes what is multiplied by earlier results. `sizes` says how many columns each has.
-    `apart` are products of large weights, each with its input.
+    The small ones stand side by side, f[out, S]: the `width` columns of the bank, and then small
+    `parts` of large weights. Of what `columns` gathers from these the first are of `taps`: an
+    input, and how many products with it follow each other; then comes what is multiplied by earlier
+    results. `sizes` says how many columns each has. `apart` are products of large parts of weights,
+    each with its input. There are `offsets` of so many weights.
 
     Products are rows of samples: first f[out, P, N] of the small ones, then f[Q, out, N].
     """
 
     out: int
-    pieces: tuple[Read, ...]
-    wide: tuple[int, ...]
+    width: int
+    offsets: int
+    parts: tuple[Read, ...]
     columns: Tensor
     sizes: tuple[int, ...]
     taps: tuple[tuple[int, int], ...]
@@ -42,7 +44,7 @@ class Pool(NamedTuple):
 
     @property
     def joint(self) -> int:
-        """How many products of small weights there are."""
+        """How many products of small parts there are."""
         return sum([count for _, count in self.taps])
 
     @property
@@ -52,19 +54,21 @@ class Pool(NamedTuple):
 
 
 def opened(
-    pool: Pool, weights: Sequence[Tensor], columns: Sequence[Tensor]
+    pool: Pool, bank: Tensor | None, weights: Sequence[Tensor], columns: Sequence[Tensor]
 ) -> tuple[Tensor, Sequence[Tensor]]:
     """The products, f[rows, N], and what is multiplied by earlier results, f[out, G * C] each.
 
     columns: the inputs, f[C, N].
     """
     out, samples = pool.out, columns[0].shape[1]
+    side_by_side = [] if bank is None else [bank]
+    side_by_side += [part_of(weights, read) for read in pool.parts]
     parts: Sequence[Tensor] = ()
-    if pool.pieces:
-        whole = torch.cat([part_of(weights, piece) for piece in pool.pieces], 1)
+    if side_by_side:
+        whole = side_by_side[0] if len(side_by_side) == 1 else torch.cat(side_by_side, 1)
         parts = whole.index_select(1, pool.columns).split_with_sizes(pool.sizes, 1)
     joint = pool.joint * out
-    rows = weights[0].new_empty(joint + len(pool.apart) * out, samples)
+    rows = columns[0].new_empty(pool.products * out, samples)
     if pool.taps:
         found = [
             torch.bmm(part.view(out, count, -1), columns[tap].expand(out, -1, -1))
@@ -80,56 +84,58 @@ def opened(
 
 def part_of(weights: Sequence[Tensor], read: Read) -> Tensor:
     """These columns of the weight."""
-    whole = weights[read.weight]
-    return whole.narrow(1, read.start, read.size) if read.size else whole
+    return weights[read.weight].narrow(1, read.start, read.size)
 
 
 class Gradients:
-    """The gradients of weights, put together from those of their parts."""
+    """The gradients of large weights, put together from those of their parts."""
 
     def __init__(self, shapes: Sequence[torch.Size], taps: Sequence[Tensor]) -> None:
-        self._shapes = shapes
         self._taps = taps
         self._written: set[tuple[int, int]] = set()
-        self.found: list[Tensor | None] = [None] * len(shapes)
+        self.found = [taps[0].new_empty(shape) for shape in shapes]
 
     def product(self, read: Read, left: Tensor, right: Tensor) -> None:
         """Add the product to the gradient of a part."""
-        part = self._part(read, left)
-        place = (read.weight, read.start)
-        if place in self._written:
-            part.addmm_(left, right)
-        else:
-            self._written.add(place)
+        part = part_of(self.found, read)
+        if self._fresh(read):
             torch.mm(left, right, out=part)
+        else:
+            part.addmm_(left, right)
 
-    def closed(self, pool: Pool, rows: Tensor, inner: Sequence[Tensor]) -> None:
-        """Add what follows from the gradients of `opened`'s results."""
+    def closed(self, pool: Pool, rows: Tensor, inner: Sequence[Tensor]) -> Tensor | None:
+        """Add what follows from the gradients of `opened`'s results; that of the bank."""
         out, samples = pool.out, rows.shape[1]
         joint = pool.joint * out
-        if pool.pieces:
+        whole: Tensor | None = None
+        if pool.sizes:
             found: list[Tensor] = []
             if pool.taps:
                 counts = [count for _, count in pool.taps]
                 split = rows[:joint].view(out, -1, samples).split_with_sizes(counts, 1)
                 for part, (tap, _) in zip(split, pool.taps, strict=True):
-                    x = self._taps[tap]
-                    found.append(torch.bmm(part, x.expand(out, -1, -1)).view(out, -1))
+                    x = self._taps[tap].expand(out, -1, -1)
+                    found.append(torch.bmm(part, x).view(out, -1))
             read = torch.cat([*found, *inner], 1)
-            whole = read.new_zeros(out, sum(pool.wide)).index_add_(1, pool.columns, read)
-            for piece, g in zip(pool.pieces, whole.split_with_sizes(pool.wide, 1), strict=True):
-                if piece.size:
-                    self._part(piece, g).copy_(g)
-                    self._written.add((piece.weight, piece.start))
+            width = pool.width + sum([part.size for part in pool.parts])
+            whole = read.new_zeros(out, width).index_add_(1, pool.columns, read)
+            start = pool.width
+            for part in pool.parts:
+                g = whole[:, start : start + part.size]
+                if self._fresh(part):
+                    part_of(self.found, part).copy_(g)
                 else:
-                    self.found[piece.weight] = g
+                    part_of(self.found, part).add_(g)
+                start += part.size
         if pool.apart:
             each = rows[joint:].view(-1, out, samples).unbind(0)
             for g, (read, tap) in zip(each, pool.apart, strict=True):
                 self.product(read, g, self._taps[tap])
+        return None if whole is None or not pool.width else whole[:, : pool.width]
 
-    def _part(self, read: Read, like: Tensor) -> Tensor:
-        whole = self.found[read.weight]
-        if whole is None:
-            whole = self.found[read.weight] = like.new_empty(self._shapes[read.weight])
-        return whole.narrow(1, read.start, read.size)
+    def _fresh(self, read: Read) -> bool:
+        """Whether nothing is in this part yet; from now on there is."""
+        place = (read.weight, read.start)
+        fresh = place not in self._written
+        self._written.add(place)
+        return fresh

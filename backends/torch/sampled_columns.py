@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from ...ir.node import Kernel, Node
@@ -25,16 +26,15 @@ class Recogniser:
 
     def __call__(self, node: Node, inputs: tuple[Step, ...]) -> Column | None:
         """None where it is none."""
-        if node.type.rank != 2 or not inputs:
-            return None
         name = node.op.name
-        below = inputs[0].column
         if name == "linear":
             return self._layer(node, inputs[0])
-        if name in IN_PLACE and below is not None and not below.name:
-            slope = node["slope"] if name == "leaky_relu" else 0.0
-            if isinstance(slope, float) and slope >= 0:
-                return Column(below.key, inputs, (), name, slope)
+        if name in IN_PLACE:
+            below = inputs[0].column
+            if below is not None and not below.name:
+                slope = node["slope"] if name == "leaky_relu" else 0.0
+                if isinstance(slope, float) and slope >= 0:
+                    return Column(below.key, inputs, (), name, slope)
         return None
 
     def _layer(self, node: Node, operand: Step) -> Column | None:
@@ -61,7 +61,7 @@ class Recogniser:
 def _layer_of(node: Node) -> tuple[int, bool, tuple[int, ...]] | None:
     """The width of a linear layer, whether it has a bias, and how wide the parts are it reads."""
     (operand,) = node.inputs
-    if node["axis"] != 1:
+    if node["axis"] != 1 or node.type.rank != 2:
         return None
     joined = operand.op.name == "concat" and operand["axis"] == 1
     sizes = [part.type.shape[1] for part in (operand.inputs if joined else (operand,))]
@@ -91,12 +91,19 @@ def computed(
     for key in sorted(layers):
         build.level(key, layers[key], activations.get(key, ()), bare)
     program, given = build.finished(wanted)
-    values = [taps[step] for step in build.taps]
-    weights = [_of(module, "weight") for module, _ in build.weights]
-    biases = [_of(module, "bias") for module, _ in build.weights]
-    return list(zip(given, run(program, values, weights, biases), strict=True))
+    pools = build.pools.values()
+    found = run(
+        program,
+        [taps[step] for step in build.taps],
+        # Autograd itself shares out the gradients of these.
+        [torch.cat([_of(m, "weight") for m in p.bank], 1) if p.bank else None for p in pools],
+        [torch.stack([_of(m, "bias") for m in p.offsets]) if p.offsets else None for p in pools],
+        [_of(module, "weight") for module, _ in build.weights],
+    )
+    return list(zip(given, found, strict=True))
 
 
-def _of(module: nn.Module, name: str) -> Tensor | None:
-    """A weight; None where the module has none of this name."""
-    return module._parameters.get(name)  # pyright: ignore[reportPrivateUsage]  (`getattr` is slow)
+def _of(module: nn.Module, name: str) -> Tensor:
+    found = module._parameters[name]  # pyright: ignore[reportPrivateUsage]  (`getattr` is slow)
+    assert found is not None
+    return found

@@ -32,14 +32,13 @@ class Group(NamedTuple):
     """Layers that read as many inputs, and earlier results of the same widths.
 
     Each adds up products of the pool at the place `pool`: `sums` are their rows, by place. Its
-    offset is that of the weight of `biases` that `owners` says.
+    offset is that of the pool's which `owners` says; None where they have none.
     """
 
     pool: int
     layers: int
     sums: tuple[Tensor, ...]
-    biases: tuple[int, ...]
-    owners: Tensor
+    owners: Tensor | None
     inner: tuple[Inner, ...]
 
 
@@ -102,18 +101,21 @@ class _Run(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, program: Program, taps: Sequence[Tensor], *weights: Tensor
+        ctx: Any, program: Program, taps: Sequence[Tensor], *tensors: Tensor | None
     ) -> tuple[Tensor, ...]:
+        banks, offsets, weights = _sorted(program, tensors)
         columns = [tap.t().contiguous() for tap in taps]
-        like, half = weights[0], len(weights) // 2
-        samples = columns[0].shape[1]
+        like, samples = columns[0], columns[0].shape[1]
         stores = {c: like.new_empty(rows, c, samples) for c, rows in program.counts.items()}
-        pools = [opened(pool, weights, columns) for pool in program.pools]
+        pools = [
+            opened(pool, bank, weights, columns)
+            for pool, bank in zip(program.pools, banks, strict=True)
+        ]
         totals: list[Tensor | None] = []
         factors: list[list[Tensor | None]] = []
         for group in program.groups:
             out, (products, parts) = program.pools[group.pool].out, pools[group.pool]
-            totals.append(_added(group, out, products, weights[half:]))
+            totals.append(_added(group, out, products, offsets[group.pool]))
             factors.append([_stacked(inner, out, parts) for inner in group.inner])
         for level in program.levels:
             group = program.groups[level.group]
@@ -141,7 +143,7 @@ class _Run(torch.autograd.Function):
                 if name:
                     IN_PLACE[name](store[start:stop], slope)
         ctx.program, ctx.stores, ctx.factors, ctx.taps = program, stores, factors, taps
-        ctx.save_for_backward(*weights[:half])
+        ctx.save_for_backward(*weights)
         ctx.set_materialize_grads(False)
         return tuple(
             [stores[width][start:stop].transpose(1, 2) for width, start, stop in program.given]
@@ -151,7 +153,7 @@ class _Run(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         program: Program = ctx.program
         stores: dict[int, Tensor] = ctx.stores
-        weights: tuple[Tensor, ...] = ctx.saved_tensors
+        weights: Sequence[Tensor] = ctx.saved_tensors
         back = {width: torch.zeros_like(store) for width, store in stores.items()}
         for (width, start, stop), g in zip(program.given, grads, strict=True):
             if g is not None:
@@ -181,26 +183,43 @@ class _Run(torch.autograd.Function):
                 back[inner.width].index_add_(0, inner.rows[own], below)
         totals = [own[0] if len(own) == 1 else torch.cat(own[::-1]) for own in found]
         gradients = Gradients([weight.shape for weight in weights], ctx.taps)
+        banks: list[Tensor | None] = []
+        offsets: list[Tensor | None] = []
         for place, pool in enumerate(program.pools):
-            rows = weights[0].new_zeros(pool.products * pool.out, ctx.taps[0].shape[0])
+            rows = back[pool.out].new_zeros(pool.products * pool.out, ctx.taps[0].shape[0])
             inners: dict[int, Tensor] = {}
+            bias: Tensor | None = None
             for group, g in zip(program.groups, totals, strict=True):
-                if group.pool == place:
-                    for chosen in group.sums:
-                        rows.index_add_(0, chosen, g.flatten(0, 1))
-                    for inner in group.inner:
-                        x = stores[inner.width].index_select(0, inner.rows)
-                        if inner.apart:
-                            for read, left, right in zip(inner.apart, g, x, strict=True):
-                                gradients.product(read, left, right.t())
-                        else:
-                            part = torch.bmm(g, x.transpose(1, 2)).transpose(0, 1)
-                            inners[inner.part] = part.reshape(pool.out, -1)
-            gradients.closed(pool, rows, [inners[part] for part in range(len(inners))])
-        return (None, None, *gradients.found, *_offsets(program, totals, len(weights)))
+                if group.pool != place:
+                    continue
+                for chosen in group.sums:
+                    rows.index_add_(0, chosen, g.flatten(0, 1))
+                for inner in group.inner:
+                    x = stores[inner.width].index_select(0, inner.rows)
+                    if inner.apart:
+                        for read, left, right in zip(inner.apart, g, x, strict=True):
+                            gradients.product(read, left, right.t())
+                    else:
+                        part = torch.bmm(g, x.transpose(1, 2)).transpose(0, 1)
+                        inners[inner.part] = part.reshape(pool.out, -1)
+                if group.owners is not None:
+                    if bias is None:
+                        bias = g.new_zeros(pool.offsets, pool.out)
+                    bias.index_add_(0, group.owners, g.sum(2))
+            banks.append(gradients.closed(pool, rows, [inners[at] for at in range(len(inners))]))
+            offsets.append(bias)
+        return (None, None, *banks, *offsets, *gradients.found)
 
 
-def _added(group: Group, out: int, rows: Tensor, biases: Sequence[Tensor]) -> Tensor | None:
+def _sorted(
+    program: Program, tensors: Sequence[Any]
+) -> tuple[Sequence[Tensor | None], Sequence[Tensor | None], Sequence[Tensor]]:
+    """The banks and the offsets of pools, and large weights."""
+    count = len(program.pools)
+    return tensors[:count], tensors[count : 2 * count], tensors[2 * count :]
+
+
+def _added(group: Group, out: int, rows: Tensor, offsets: Tensor | None) -> Tensor | None:
     """The sums of the layers of a group, f[G, out, N]; f[G, out, 1] of offsets alone."""
     total: Tensor | None = None
     for chosen in group.sums:
@@ -208,10 +227,10 @@ def _added(group: Group, out: int, rows: Tensor, biases: Sequence[Tensor]) -> Te
         total = part if total is None else total.add_(part)
     if total is not None:
         total = total.view(group.layers, out, -1)
-    if group.biases:
-        offsets = torch.stack([biases[b] for b in group.biases])
-        offsets = offsets.index_select(0, group.owners)[:, :, None]
-        total = offsets if total is None else total.add_(offsets)
+    if group.owners is not None:
+        assert offsets is not None
+        own = offsets.index_select(0, group.owners)[:, :, None]
+        total = own if total is None else total.add_(own)
     return total
 
 
@@ -222,28 +241,16 @@ def _stacked(inner: Inner, out: int, parts: Sequence[Tensor]) -> Tensor | None:
     return parts[inner.part].view(out, -1, inner.width).transpose(0, 1).contiguous()
 
 
-def _offsets(program: Program, totals: Sequence[Tensor], weights: int) -> list[Tensor | None]:
-    """The gradients of offsets."""
-    found: list[Tensor | None] = [None] * weights
-    for group, total in zip(program.groups, totals, strict=True):
-        if group.biases:
-            sums = total.new_zeros(len(group.biases), total.shape[1])
-            sums.index_add_(0, group.owners, total.sum(2))
-            for bias, g in zip(group.biases, sums.unbind(0), strict=True):
-                before = found[bias]
-                found[bias] = g if before is None else before + g
-    return found
-
-
 def run(
     program: Program,
     taps: Sequence[Tensor],
-    weights: Sequence[Tensor | None],
-    biases: Sequence[Tensor | None],
+    banks: Sequence[Tensor | None],
+    offsets: Sequence[Tensor | None],
+    weights: Sequence[Tensor],
 ) -> tuple[Tensor, ...]:
-    """The results that are given, from row to row f[G, N, C]. taps: f[N, C], weights: f[out, in],
-    biases: f[out], or None where there is none.
+    """The results that are given, from row to row f[G, N, C]. taps: f[N, C].
 
-    Gradients reach weights and biases alone.
+    By pool, the bank f[out, S] and the offsets f[biases, out], or None where there are none; then
+    large weights, f[out, in]. Gradients reach these alone.
     """
-    return _Run.apply(program, taps, *weights, *biases)
+    return _Run.apply(program, taps, *banks, *offsets, *weights)

@@ -114,15 +114,14 @@ class Planner(ABC):
         last = self._last
         stack = list(reversed(roots))
         while stack:
-            node = stack[-1]
+            node = stack.pop()
             if node in found:
-                stack.pop()
                 continue
             waiting = [i for i in node.inputs if i not in found]
             if waiting:
+                stack.append(node)
                 stack += waiting
                 continue
-            stack.pop()
             step = before.get(node) or last.get(node)
             if step is None or not self.serves(step, network, found):
                 step = self._made(node, tuple([found[i] for i in node.inputs]), network)

@@ -20,7 +20,7 @@ from ...ir.decisions import Setting
 from ...ir.graph import Graph
 from ...training.batches import Batch, BatchSource
 from ...training.loop import predict
-from ...training.losses import Kind, Loss
+from ...training.losses import Kind
 from ...training.metrics import score_function
 from ...training.schedules import learning_rate
 from ...training.settings import TrainSettings
@@ -222,21 +222,25 @@ class Learner:
 
     def _losses(self, batch: Batch, graphs: Sequence[Graph], where: str) -> Losses:
         different = list(dict.fromkeys(graphs))
+        trained: list[Tensor] = []
+        unlikely: list[Tensor] = []
+        places: dict[Graph, int] = {}
         with precision_of(self._settings, self._device):
             with of_the_network(where):
-                outputs = self.networks.run(different, batch.inputs)
-            logits = [precise(logits_of(found)) for found in outputs]
-            if not self._checked:
-                check_labels(self._kind, logits[0], batch.labels)
-                self._checked = True
-            trained = losses_of(self._loss, logits, batch.labels)
-            unlikely = trained.detach()
-            if self._unlikely is not self._loss:
-                known = [each.detach() for each in logits]
-                unlikely = losses_of(self._unlikely, known, batch.labels)
-        place = {graph: place for place, graph in enumerate(different)}
-        each = [place[graph] for graph in graphs]
-        return Losses(trained[each], unlikely[each])
+                sets = self.networks.stacked(different, batch.inputs)
+            for those, outputs in sets:
+                logits = precise(logits_of(outputs))
+                if not self._checked:
+                    check_labels(self._kind, logits[0], batch.labels)
+                    self._checked = True
+                loss = self._loss(logits, batch.labels)
+                trained.append(loss)
+                if self._unlikely is not self._loss:
+                    loss = self._unlikely(logits.detach(), batch.labels)
+                unlikely.append(loss.detach())
+                places.update({different[place]: len(places) + n for n, place in enumerate(those)})
+        each = [places[graph] for graph in graphs]
+        return Losses(torch.cat(trained)[each], torch.cat(unlikely)[each])
 
     def _count(self, batch: Batch) -> int:
         """How many terms the mean of a loss has, which the likelihood of the batch sums."""
@@ -308,13 +312,6 @@ def _optimiser(networks: SampledNetworks, settings: TrainSettings) -> Optimizer 
     if made is not None:
         start_momenta(made)
     return made
-
-
-def losses_of(loss: Loss, logits: Sequence[Tensor], labels: Tensor) -> Tensor:
-    """The loss of each network, (K,): at once, unless an open number makes their outputs differ."""
-    if len({each.shape for each in logits}) == 1:
-        return loss(torch.stack([*logits]), labels)
-    return torch.stack([loss(each, labels) for each in logits])
 
 
 def logits_of(outputs: Mapping[str, Tensor]) -> Tensor:
