@@ -267,6 +267,20 @@ def test_a_network_is_trained_on_all_data_sets(
     assert refitted["joint"]["digits"]["test"] != results["joint"]["digits"]["test"]
 
 
+def test_each_data_set_is_standardised_as_its_own_section_says(
+    searched: Mapping[str, Any], task: Task, tmp_path: Path
+) -> None:
+    plain = changed(task, 'features = "still"', 'features = "still"\nstandardise = false')
+    folder, results = train_task(
+        load_task(plain), tmp_path / "run", genotype=searched["folder"].best
+    )
+    joint = folder.read(folder.preprocessing)["joint"]
+    assert ["standardise" in joint[output] for output in ("logits", "digits")] == [True, False]
+    found = infer(folder.path / "model.onnx", task.path("still"), output="digits")
+    told = results["joint"]["digits"]["test"]["accuracy"]
+    assert found.metrics["accuracy"] == pytest.approx(told)
+
+
 # ── inheriting ───────────────────────────────────────────────────────────────────────────────────
 
 
