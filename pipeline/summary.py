@@ -207,6 +207,7 @@ def _search(
     section: Any = settings["search"]
     metric, price = section["train"]["metric"], section.get("price")
     final: Any = settings["train"]["metric"]
+    joint = bool(settings.get("joint"))
     told = [(name, _text(value)) for name, value in section["options"].items()]
     told += [(f"constant {name}", _text(value)) for name, value in section["set"].items()]
     # The epochs of candidates mean nothing where each trial is an epoch.
@@ -216,7 +217,9 @@ def _search(
     told += settings_of_costs(section)
     return SearchSection(
         searcher=section["searcher"],
-        metric=f"{metric} on the validation split",
+        metric=f"mean {metric} on the validation splits"
+        if joint
+        else f"{metric} on the validation split",
         trials=tuple(trials),
         settings=(("seed", str(section["seed"])), *told),
         charts=_charts(events, metric),
@@ -225,7 +228,7 @@ def _search(
         notes=(missed,) if (missed := missed_target(results)) else (),
         architecture=architecture_of(space.graph, events, mixed=mixes(section["searcher"])),
         finals=tuple([_final(entry, bool(price)) for entry in results.get("finals", ())]),
-        final_metric="" if final == metric else f"{final} on the validation split",
+        final_metric="" if final == metric and not joint else f"{final} on the validation split",
         final_percent=final in PERCENT,
         kept=settings["train"].get("inherit") == "keep",
     )

@@ -230,6 +230,9 @@ def test_the_report_of_a_joint_run_has_every_data_set(searched: Mapping[str, Any
     assert [told.output for told in (data.data, *data.data.others)] == ["logits", "digits"]
     assert data.winner is not None
     assert [confusion.output for confusion in data.winner.joint] == ["digits"]
+    assert data.search is not None
+    assert data.search.metric == "mean accuracy on the validation splits"
+    assert data.search.final_metric == "accuracy on the validation split"
     page = render_report(data)
     assert "Confusion of digits" in page
     assert page.count("digits: accuracy, test") == 2
