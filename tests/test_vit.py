@@ -189,7 +189,7 @@ def test_tokens_that_no_grid_or_table_has_are_an_error(
 
 
 EMBEDDED = """fuse 1
-use "std/vit": patches, tubelets
+use "std/vit": patches, places, tubelets
 space embedded {{
   dim N
   input clip: f32[N, 3, {frames}, 8, 12]
@@ -229,9 +229,22 @@ def test_tubelets_come_row_by_row_frame_by_frame() -> None:
     torch.testing.assert_close(found, torch.stack(tokens, 1) + w.weights["y.blocks.bias"])
 
 
+def test_places_are_those_of_an_image_in_every_frame_and_a_time() -> None:
+    made = "places(tubelets(clip, out=5, patch=4), frames={})"
+    module = weighted(_embedded(made.format(3), 3))
+    w, batch, found = doubled(module)
+    weight, bias = w.weights["y.tubelets.blocks.weight"], w.weights["y.tubelets.blocks.bias"]
+    tokens = f.conv3d(batch["clip"], weight, bias, (1, 4, 4)).flatten(3).permute(0, 2, 3, 1)
+    place, time = w.weights["y.at.1.weight"], w.weights["y.at.2.weight"]
+    assert (place.shape, time.shape) == ((1, 1, 6, 5), (1, 3, 1, 5))
+    torch.testing.assert_close(found, (tokens + place + time).flatten(1, 2))
+    assert "y.at.2.weight" not in lower(_embedded(made.format(1))).state_dict()
+
+
 @pytest.mark.parametrize(
     "made",
     [
+        "places(tubelets(clip, out=5, patch=4), frames=5)",
         "tubelets(clip, out=5, patch=4, frames=4)",
         "tubelets(clip, out=5, patch=3)",
         "patches(reshape(clip, shape=(N, 18, 8, 12)), out=5, patch=8)",
