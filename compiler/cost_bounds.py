@@ -8,8 +8,9 @@ from weakref import WeakKeyDictionary
 from ..ir.diagnostics import FusegraphError
 from ..ir.dims import Expr, Static, Symbol, symbols_in, told
 from ..ir.graph import COUNTED, Graph
+from ..ir.numbers import Number
 from .expected_cost import expected_cost, expected_cost_apart
-from .partial_costs import Bounds, PartialCosts
+from .partial_costs import Bounds, PartialCosts, widened
 
 _IN_VAIN: Mapping[str, Callable[[Bounds, Bounds], bool]] = {
     "==": lambda a, b: a[1] < b[0] or a[0] > b[1],
@@ -91,16 +92,17 @@ def _found(space: Graph) -> PartialCosts | None:
 def interval(side: Static, costs: Mapping[str, Bounds]) -> Bounds | None:
     """The bounds of a polynomial in costs, none of which is negative; None of anything else."""
     if not isinstance(side, Expr):
-        return float(side), float(side)
-    least = most = 0.0
+        return widened(side, side)
+    least: Number = 0
+    most: Number = 0
     for atoms, factor in side.terms:
-        low = high = float(factor)
+        low = high = factor
         for atom in atoms:
             if not isinstance(atom, Symbol) or atom.name not in costs:
                 return None
             low, high = low * costs[atom.name][0], high * costs[atom.name][1]
         least, most = least + min(low, high), most + max(low, high)
-    return least, most
+    return widened(least, most)
 
 
 def _shown(bounds: Bounds) -> str:

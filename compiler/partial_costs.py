@@ -13,15 +13,16 @@ from itertools import product
 from math import inf, prod
 
 from ..ir.decisions import Setting
+from ..ir.numbers import Number
 from .cost_sites import MEASURES
 from .polynomial import ExpectedCost, Part
 
-Bounds = tuple[float, float]
-"""No genotype has less than the first, none more than the second."""
+Bounds = tuple[Number, Number]
+"""No genotype has less than the first, none more than the second; floats are rounded."""
 Settled = Mapping[str, Setting]
 
 _ROUNDING = 1e-9
-"""By that share bounds are wider than what was added up in float64."""
+"""By that share bounds are wider than what was computed in float64."""
 _WHOLE = 2.0**53
 """Below it float64 adds up whole numbers without rounding."""
 
@@ -152,5 +153,12 @@ class PartialCosts:
 
     def _widened(self, least: float, most: float) -> Bounds:
         if self._exact and abs(most) < _WHOLE:
-            return least, most
-        return least * (1 - _ROUNDING), most * (1 + _ROUNDING)
+            return int(least), int(most)
+        return widened(least, most)
+
+
+def widened(least: Number, most: Number) -> Bounds:
+    """These bounds where they are exact; those in float64, which may be rounded, a bit wider."""
+    if not isinstance(least, float) and not isinstance(most, float):
+        return least, most
+    return least - abs(least) * _ROUNDING, most + abs(most) * _ROUNDING

@@ -10,7 +10,7 @@ ones any, by lot.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from heapq import heappop, heappush
 from random import Random
 from weakref import WeakKeyDictionary
@@ -75,6 +75,40 @@ class Satisfying:
         costs = self._bounds(settled)
         return not any(in_vain(*self._sides(r, settled, costs)) for r in self._requires)
 
+    def told(self, settings: Mapping[str, Setting]) -> bool | None:
+        """Whether a genotype satisfies what takes no run of its network to tell; None where its
+        network has to be counted for that.
+        """
+        costs = self._bounds(settings)
+        sides = [self._sides(r, settings, costs) for r in self._requires]
+        if any(in_vain(*side) for side in sides):
+            return False
+        exact = all(
+            side is not None and side[0] == side[1]
+            for left, _, right in sides
+            for side in (left, right)
+        )
+        return True if exact else None
+
+    def decided(self, settings: Mapping[str, Setting]) -> bool | None:
+        """Whether the genotype of these settings satisfies what is required; None where the bounds
+        of what it costs do not tell.
+        """
+        costs = self._bounds(settings)
+        open_ones = False
+        for requirement in self._requires:
+            left, relation, right = self._sides(requirement, settings, costs)
+            if in_vain(left, relation, right):
+                return False
+            told = left and right and left[0] == left[1] and right[0] == right[1]
+            open_ones = open_ones or not told
+        return None if open_ones else True
+
+    @property
+    def order(self) -> Sequence[str]:
+        """The keys of all decisions, those on which most others depend first."""
+        return sorted(self._decisions, key=lambda key: -self._shared.get(key, 0))
+
     def each(self, rng: Random) -> Iterator[Settings]:
         """All that may satisfy what is required, each once, in an order by lot.
 
@@ -116,11 +150,11 @@ class Satisfying:
                 break
             for setting in decision.settings():
                 if self._tried > MOST_LOOKED_AT:
-                    return self._told(best, "was found")
+                    return self._notes(best, "was found")
                 new = {**settled, decision.key: setting}
                 if (at_least := self._distance(new)) < least:
                     heappush(queue, (at_least, -len(new), self._tried, new))
-        return self._told(best, "can be reached")
+        return self._notes(best, "can be reached")
 
     def _dive(self, rng: Random) -> tuple[Settings, float]:
         """A genotype, each decision in turn settled so that it may still come nearest."""
@@ -184,7 +218,7 @@ class Satisfying:
 
     def _scale(self, requirement: Requirement) -> float:
         left, _, right = self._sides(requirement, {}, self._bounds({}))
-        return max([1.0, *[abs(end) for side in (left, right) if side for end in side]])
+        return max([1.0, *[float(abs(end)) for side in (left, right) if side for end in side]])
 
     def _distance(self, settled: Mapping[str, Setting]) -> float:
         """At least the sum by which any genotype with these settings misses what is required."""
@@ -194,11 +228,11 @@ class Satisfying:
         for requirement, scale in zip(self._requires, self._scales, strict=True):
             left, relation, right = self._sides(requirement, settled, costs)
             if left and right and in_vain(left, relation, right):
-                gap = max(left[0] - right[1], right[0] - left[1])
+                gap = float(max(left[0] - right[1], right[0] - left[1]))
                 total += max(gap, _LEAST) / scale
         return total
 
-    def _told(self, settings: Mapping[str, Setting], how: str) -> tuple[str, ...]:
+    def _notes(self, settings: Mapping[str, Setting], how: str) -> tuple[str, ...]:
         costs = self._bounds(settings)
         notes: list[str] = []
         for requirement in self._requires:
@@ -226,3 +260,8 @@ def satisfying(space: Graph) -> Satisfying | None:
         )
         _searches[space] = Satisfying(space) if listed else None
     return _searches[space]
+
+
+def known_search(space: Graph) -> Satisfying | None:
+    """The search of the space where it was asked for before."""
+    return _searches.get(space)

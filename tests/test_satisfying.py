@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from fusegraph.compiler import satisfying as module
 from fusegraph.compiler.cost_bounds import partial_costs
 from fusegraph.compiler.count import count
-from fusegraph.compiler.explore import enumerate_genotypes, refuse_unreachable, sample
+from fusegraph.compiler.explore import enumerate_genotypes, holds, refuse_unreachable, sample
 from fusegraph.compiler.measures import counted
+from fusegraph.compiler.requirements import satisfied
 from fusegraph.compiler.satisfying import GivenUp, Satisfying, satisfying
 from fusegraph.compiler.specialise import specialise
 from fusegraph.ir.diagnostics import FusegraphError
@@ -76,6 +77,32 @@ def test_bounds_hold_for_all_genotypes_with_these_settings(program: Any, seed: i
         found = [float(each[name]) for each in with_these]
         assert least <= min(found)
         assert max(found) <= most
+
+
+@some(80)
+@given(programs(4), st.integers(0, 2**32))
+def test_what_holds_is_what_counting_the_network_says(program: Any, seed: int) -> None:
+    free, rng = within(program.graph), Random(seed)
+    if count(free).genotypes > MOST:
+        return
+    every = list(enumerate_genotypes(free))
+    limit = int(counted(specialise(free, rng.choice(every)))["parameters"])
+    space = within(free, (rng.choice(("<", "<=", "==", "!=", ">=", ">")), limit))
+    for genotype in every:
+        assert holds(space, genotype.settings) == satisfied(space, genotype.settings)
+
+
+@pytest.mark.parametrize("limit", ["0.14 * parameters <= 7", "0.58 * parameters >= 29"])
+def test_a_limit_is_compared_without_rounding(limit: str) -> None:
+    # In float64 0.14 * 50 is above 7, and 0.58 * 50 below 29.
+    space = loads(
+        "fuse 1\nspace s {\n  dim N\n  input x: f32[N, 4]\n"
+        f"  require {limit}\n  output y = linear(x, out=?w of {{9, 10, 11}})\n}}"
+    ).graph
+    search_of(space)
+    assert holds(space, {"y.w": (1,)})
+    for setting in space.decisions["y.w"].settings():
+        assert holds(space, {"y.w": setting}) == satisfied(space, {"y.w": setting})
 
 
 # ── what is found ────────────────────────────────────────────────────────────────────────────────
