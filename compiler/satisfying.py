@@ -90,20 +90,6 @@ class Satisfying:
         )
         return True if exact else None
 
-    def decided(self, settings: Mapping[str, Setting]) -> bool | None:
-        """Whether the genotype of these settings satisfies what is required; None where the bounds
-        of what it costs do not tell.
-        """
-        costs = self._bounds(settings)
-        open_ones = False
-        for requirement in self._requires:
-            left, relation, right = self._sides(requirement, settings, costs)
-            if in_vain(left, relation, right):
-                return False
-            told = left and right and left[0] == left[1] and right[0] == right[1]
-            open_ones = open_ones or not told
-        return None if open_ones else True
-
     @property
     def order(self) -> Sequence[str]:
         """The keys of all decisions, those on which most others depend first."""

@@ -16,19 +16,21 @@ What the paper leaves open, and how it is read here:
   perturbation of Wang et al. 2021. One that no network reaches any more is passed over.
 * Of k of several, candidates are settled one by one until there are k; of a subset member by
   member, as to whether it is in.
-* Networks that fail a `require` are not drawn. Where nothing is found that satisfies it without a
-  candidate, that one is kept; a candidate with which nothing is found is not. Of equal scores the
-  candidate that is more probable by alpha is kept, then the first.
+* Networks that fail a `require` are not drawn; where hardly any satisfies it they are drawn within
+  the bounds of costs, which is not quite by P(A | alpha). Where nothing is found that satisfies it
+  without a candidate, that one is kept; a candidate with which nothing is found is not. Of equal
+  scores the candidate that is more probable by alpha is kept, then the first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
 from ...compiler.explore import sample
-from ...compiler.requirements import satisfied
+from ...compiler.requirements import satisfied, satisfied_measured, satisfied_unmeasured
+from ...compiler.satisfying import satisfying
 from ...ir.decisions import Decision, Setting
 from ...ir.graph import Graph
 from ...ir.reach import skeleton, walk
@@ -41,8 +43,12 @@ from .options import PerturbationOptions, open_decisions
 from .parts import Part, whole
 from .selection import Score, Settings, Shown, read_settings
 
-TRIES = 500
+PLAIN = 200
 """How often a network is drawn again that fails a `require`, or does not reach the decision."""
+NARROWED = 20
+"""How often after that, each decision within the bounds of costs that those before it leave."""
+_AGAIN = 20
+"""How often a decision is drawn again that is not within them."""
 
 
 class Perturbation:
@@ -61,6 +67,7 @@ class Perturbation:
             generator(seed, "order").shuffle(self._order)
         self._settled: Settings = {}
         self._witness: Settings = {}
+        self._bounds = satisfying(space) if space.requires else None
         self._draws: dict[str, Draw] = {}
         self._known: dict[tuple[tuple[str, Setting], ...], bool] = {}
 
@@ -151,33 +158,49 @@ class Perturbation:
 
     def _network(self, key: str, draw: Draw, seed: int) -> Settings | None:
         """One that reaches the decision, which is drawn so, and satisfies every `require`."""
-        for attempt in range(TRIES):
-            settings = walk(self._space, self._choice(key, draw, seed, attempt))
+        bounds = self._bounds
+        first = PLAIN if bounds is not None and bounds.rare else 0
+        last = PLAIN if bounds is None else PLAIN + NARROWED
+        for attempt in range(first, last):
+            settings = self._drawn(
+                {**self._draws, key: draw}, f"{seed}/{attempt}", attempt >= PLAIN
+            )
             if key in settings and self._satisfies(settings):
                 return settings
         return None
+
+    def _drawn(self, draws: Mapping[str, Draw], place: str, narrowed: bool) -> Settings:
+        """What is settled, and the rest by these draws. Each decision has random numbers of its
+        own, whatever the others come to.
+        """
+        given = dict(self._settled)
+        if narrowed and self._bounds is not None:
+            for key in [key for key in self._bounds.order if key not in given]:
+                for again in range(_AGAIN):
+                    given[key] = draws[key](generator(self._seed, place, key, again))
+                    if self._bounds.possible(given):
+                        break
+
+        def choose(decision: Decision) -> Setting:
+            known = given.get(decision.key)
+            return (
+                draws[decision.key](generator(self._seed, place, decision.key))
+                if known is None
+                else known
+            )
+
+        return walk(self._space, choose)
 
     def _satisfies(self, settings: Settings) -> bool:
         """Remembered for a step: in a small space the same networks are drawn again and again."""
         network = tuple(settings.items())
         found = self._known.get(network)
         if found is None:
-            found = self._known[network] = satisfied(self._space, settings)
+            told = None if self._bounds is None else self._bounds.told(settings)
+            if told is None:
+                told = satisfied_unmeasured(self._space, settings)
+            found = self._known[network] = told and satisfied_measured(self._space, settings)
         return found
-
-    def _choice(
-        self, key: str, draw: Draw, seed: int, attempt: int
-    ) -> Callable[[Decision], Setting]:
-        """Each decision has random numbers of its own, whatever the others come to."""
-
-        def choose(decision: Decision) -> Setting:
-            known = self._settled.get(decision.key)
-            if known is not None:
-                return known
-            drawing = draw if decision.key == key else self._draws[decision.key]
-            return drawing(generator(seed, attempt, decision.key))
-
-        return choose
 
 
 def within_reach(space: Graph, settled: Mapping[str, Setting]) -> set[str]:

@@ -7,8 +7,8 @@ a step with a batch of the same data set's validation split.
 
 An epoch is one pass over all data sets that it draws from: each step draws one in proportion to the
 batches that it has left, see `training.heads.drawn`. What is drawn of the validation splits begins
-anew with each epoch, pass after pass. Networks are judged with the running statistics of batch norms
-as they are, which all networks share.
+anew with each epoch, pass after pass. Networks are judged with the running statistics of batch
+norms as they are, which all networks share.
 """
 
 from __future__ import annotations
