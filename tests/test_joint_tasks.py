@@ -21,18 +21,26 @@ from fusegraph.pipeline.heads import heads_of
 from fusegraph.pipeline.infer import infer
 from fusegraph.pipeline.run_folder import RunFolder
 from fusegraph.pipeline.search import search_task
+from fusegraph.pipeline.searcher import LET_INHERIT, TRAIN_JOINTLY
 from fusegraph.pipeline.sources import open_source
 from fusegraph.pipeline.summary import summarise
 from fusegraph.pipeline.tasks import check_task, prepare
 from fusegraph.pipeline.train import train_task
 from fusegraph.report.page import render_report
+from fusegraph.searchers.protocol import Inheriting, TrainingJointly
+from fusegraph.searchers.registry import SEARCHERS, make_searcher
 from fusegraph.tasks.feature_writer import FeatureWriter
 from fusegraph.tasks.joint import inputs_for, joint_of, part_for
 from fusegraph.tasks.manifest import LabelKind
 from fusegraph.tasks.task_file import Task, load_task
 from fusegraph.training.checkpoints import load_checkpoint
+from gradient_conformance import LIMITED
 from joint_task import SPACE, TASK, write_joint_task
+from searcher_conformance import PROGRESSIVE, space_of
 
+EVOLUTION = (
+    "{ epochs = 3, population = 4, parents = 2, crossovers = 1, mutations = 1, generations = 1 }"
+)
 NETWORK = """fuse 1
 space joint {
   dim N
@@ -300,6 +308,18 @@ def test_what_is_kept_scores_as_in_the_search_and_is_not_trained(
     assert "With the weights of the search" in render_report(summarise(found.folder))
 
 
+def test_each_of_several_that_are_kept_has_its_own_weights(task: Task, tmp_path: Path) -> None:
+    file = changed(task, "finals = 1\n", 'finals = 3\ninherit = "keep"\n')
+    text = file.read_text().replace('"perturbation"', '"constrained_evolution"')
+    text = text.replace("{ epochs = 3, networks = 2 }", EVOLUTION)
+    file.write_text(text)
+    found = search_task(load_task(file), tmp_path / "run")
+    finals = found.results["finals"]
+    assert len(finals) == 3
+    assert [f["score"] for f in finals] == [f["search_score"] for f in finals]
+    assert len({f["parameters"] for f in finals}) > 1
+
+
 def test_a_network_that_starts_from_the_search_is_trained_from_there(
     searched: Mapping[str, Any], task: Task, tmp_path: Path
 ) -> None:
@@ -313,6 +333,17 @@ def test_a_network_that_starts_from_the_search_is_trained_from_there(
 
 
 # ── which searchers can ──────────────────────────────────────────────────────────────────────────
+
+
+def test_the_lists_of_what_searchers_can_do_are_right() -> None:
+    """Those that the errors E819 and E820 show."""
+    made = {
+        name: make_searcher(name, space_of(PROGRESSIVE if name == "mfas" else LIMITED))
+        for name in SEARCHERS
+    }
+    joint = {n for n, s in made.items() if isinstance(s, TrainingJointly) and s.joint}
+    assert joint == set(TRAIN_JOINTLY)
+    assert {n for n, s in made.items() if isinstance(s, Inheriting)} == set(LET_INHERIT)
 
 
 RANDOM = TASK.replace('"perturbation"', '"random"').replace(
