@@ -246,9 +246,8 @@ space towers {
 _OPEN_OUTPUT = """fuse 1
 space heads {
   dim N
-  input x[1]: f32[N, 6]
-  input x[2]: f32[N, 6]
-  h = relu(linear(?x of x[*], out=5))
+  input x: f32[N, 6]
+  h = ?act of {relu, tanh, sigmoid}(linear(x, out=5))
   output logits = linear(h, out=?out of {3, 4})
   output more = layer_norm(h)
 }

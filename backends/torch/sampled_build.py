@@ -81,15 +81,14 @@ class Build:
                 if number is None:
                     tap = self.taps.setdefault(part, len(self.taps))
                     number = pool.products[identity] = len(pool.products)
-                    pool.multiply(number, tap, begin, Read(weight, start, size))
+                    place = Read(weight, start, size) if begin is None else begin + start
+                    pool.multiply(number, tap, place, size)
                 group.products[of_tap].append(number)
                 of_tap += 1
             else:
                 group.rows[of_result].append(self._rows[part])
-                read = Read(weight, start, size)
-                group.factors[of_result].append(
-                    pool.place(read) if begin is None else begin + start
-                )
+                place = Read(weight, start, size) if begin is None else begin + start
+                group.factors[of_result].append(pool.place(place))
                 of_result += 1
             start += size
 
@@ -194,26 +193,23 @@ class Pooling:
         self._width += width
         return first
 
-    def place(self, read: Read) -> int | Read:
-        """Where a part of a large weight is: its column if it is small."""
-        if self._out * read.size > SMALL:
-            return read
-        found = self._parts.get(read)
+    def place(self, place: int | Read) -> int | Read:
+        """Where a part of a weight is; that of a large weight gets a column too if it is small."""
+        if isinstance(place, int) or self._out * place.size > SMALL:
+            return place
+        found = self._parts.get(place)
         if found is None:
-            found = self._parts[read] = -1 - self._behind
-            self._behind += read.size
+            found = self._parts[place] = -1 - self._behind
+            self._behind += place.size
         return found
 
-    def multiply(self, number: int, tap: int, begin: int | None, read: Read) -> None:
-        """Add the product of this number: of a part with a tap.
-
-        The part is of the weight that begins at a column of the bank, or of a large one.
-        """
-        place = self.place(read) if begin is None else begin + read.start
+    def multiply(self, number: int, tap: int, place: int | Read, size: int) -> None:
+        """Add the product of this number: of a part of a weight, so wide, with a tap."""
+        place = self.place(place)
         if isinstance(place, Read):
             self._apart[number] = (place, tap)
         else:
-            _, numbers, columns = self._joint.setdefault(tap, (read.size, [], []))
+            _, numbers, columns = self._joint.setdefault(tap, (size, [], []))
             numbers.append(number)
             columns.append(place)
 
