@@ -5,7 +5,7 @@ genotypes are others in each step. Three sides take turns on the same weights:
 
 in turn     one lowered network after the other, all lowered and kept beforehand
 lowering    the same, with what `lower` costs for the networks of the step, none of which was seen
-sampled     `SampledNetworks`, merging and planning included
+sampled     `SampledNetworks`, merging and planning included, and the losses of all at once
 
 Specialising is no part of any side. First, in float64, losses and gradients of all weights are
 compared. Printed are medians in ms, of this process's own CPU time with one thread and of the clock

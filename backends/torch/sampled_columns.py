@@ -1,8 +1,8 @@
-"""The small layers of K networks, level by level: all linear layers of a level are one product.
+"""The small layers of K networks, level by level: all layers of a level are computed at once.
 
 What takes part: linear layers of f[N, C] on inputs of the network, on each other and each other's
 activations, and on concatenations of these, as in MFAS. A layer on a concatenation is the sum of
-layers on its parts. Parts that are inputs are multiplied first, for all levels, and never copied.
+layers on its parts. Parts that are inputs are multiplied first, for all levels.
 """
 
 from __future__ import annotations
