@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..ir.cells import expand
 from ..ir.decisions import Setting
 from ..ir.diagnostics import Diagnostic, FusegraphError
-from ..ir.dims import Expr, Static, decisions_in, symbols_in, text_of
+from ..ir.dims import Expr, Static, decisions_in, text_of
 from ..ir.graph import Graph
 from ..ir.node import Node
 from ..ir.ops.base import Weight
@@ -68,8 +68,9 @@ class ElasticWeights:
 def elastic_weights(space: Graph) -> dict[str, ElasticWeights]:
     """What the networks of a space share, by key, in the order of the graph.
 
-    Raises FusegraphError: E505 where the sizes of an axis are too many to list, E713 for a key of
-    weights that cannot be shared, E714 for a weight of a size that is known at run time only.
+    Precondition: no weight has a size that is known at run time only, and those of one key have
+    the same names and numbers of axes. Raises FusegraphError E505 where the sizes of an axis are
+    too many to list.
     """
     found: dict[str, list[Reader]] = {}
     axes: dict[Node, Axes] = {}
@@ -82,32 +83,26 @@ def elastic_weights(space: Graph) -> dict[str, ElasticWeights]:
         if weights:
             found.setdefault(node.key, []).append((node, weights, assigned.weights))
     # First of all keys, as what agrees in one may be a part of what another one has.
-    agreed = {key: _different(key, readers) for key, readers in found.items()}
+    agreed = {key: _different(readers) for key, readers in found.items()}
     return {key: _as_a_whole(readers) for key, readers in agreed.items()}
 
 
 Reader = tuple[Node, tuple[Weight, ...], tuple[Axes, ...]]
 
 
-def _different(key: str, readers: Sequence[Reader]) -> list[Reader]:
-    """Those that read the weights in different ways. Raises FusegraphError E713."""
-    first, weights, known = readers[0]
+def _different(readers: Sequence[Reader]) -> list[Reader]:
+    """Those that read the weights in different ways."""
+    _, _, known = readers[0]
     found = [readers[0]]
-    for node, others, axes in readers[1:]:
-        if _kinds(others) != _kinds(weights):
-            raise _not_shared(key, first, node)
+    for node, weights, axes in readers[1:]:
         agree = [
             same(a, b)
             for one, other in zip(known, axes, strict=True)
             for a, b in zip(one, other, strict=True)
         ]
         if not all(agree):
-            found.append((node, others, axes))
+            found.append((node, weights, axes))
     return found
-
-
-def _kinds(weights: Sequence[Weight]) -> list[tuple[str, int, str]]:
-    return [(weight.name, len(weight.shape), weight.init) for weight in weights]
 
 
 def _as_a_whole(readers: Sequence[Reader]) -> ElasticWeights:
@@ -119,7 +114,7 @@ def _as_a_whole(readers: Sequence[Reader]) -> ElasticWeights:
     shapes = [
         tuple(
             [
-                max([_whole(use.axes[place][axis], node) for use in uses])
+                max([whole(use.axes[place][axis]) for use in uses])
                 for axis in range(len(weight.shape))
             ]
         )
@@ -195,22 +190,6 @@ def _largest(size: Static) -> int:
     return max([_size(size, settings) for settings in joint])
 
 
-def _whole(roles: Roles, node: Node) -> int:
-    symbols = sorted({symbol for part in _parts([(roles,)]) for symbol in symbols_in(part.size)})
-    if symbols:
-        raise FusegraphError(
-            Diagnostic(
-                code="E714",
-                message=f"`{node.op.name}` has weights of the size `{symbols[0]}`, which is known "
-                "only at run time",
-                place=node.key,
-                notes=(f"its input is {node.inputs[0].type.pretty}",) if node.inputs else (),
-                help="choose an axis of known size, or declare the size as a number",
-            )
-        )
-    return whole(roles)
-
-
 def _decisions(axes: Sequence[Axes]) -> set[str]:
     found: set[str] = set()
     for roles in _parts(axes):
@@ -241,18 +220,3 @@ def _parts(axes: Sequence[Axes]) -> Iterator[Roles]:
         yield roles
         if not isinstance(roles, Stretch | Centred):
             pending += roles.parts
-
-
-def _not_shared(key: str, first: Node, other: Node) -> FusegraphError:
-    def owned(node: Node) -> str:
-        return f"`{node.op.name}` with {', '.join([w.name for w in node.weights])}"
-
-    return FusegraphError(
-        Diagnostic(
-            code="E713",
-            message=f"two ops of the key `{key}` cannot share one module",
-            place=key,
-            notes=(f"one is {owned(first)}", f"another is {owned(other)}"),
-            help="the same key means tied weights: give them the same sizes, or two keys",
-        )
-    )

@@ -17,8 +17,7 @@ from torch import Tensor, nn
 
 from fusegraph.backends.onnx import export
 from fusegraph.backends.torch import lower
-from fusegraph.backends.torch.elastic import ElasticNetworks
-from fusegraph.compiler.elastic import elastic_weights
+from fusegraph.backends.torch.elastic import ElasticNetworks, slices_of
 from fusegraph.compiler.explore import sample
 from fusegraph.compiler.specialise import specialise
 from fusegraph.ir.decisions import Setting
@@ -267,7 +266,14 @@ def test_named_outputs_need_only_their_inputs() -> None:
 def test_weights_of_a_named_size_are_refused() -> None:
     x = input_node("x", f32(N, T))
     with pytest.raises(FusegraphError, match="E714"):
-        elastic_weights(net(op("linear", x, key="y", out=3, bias=True)))
+        slices_of(net(op("linear", x, key="y", out=3, bias=True)))
+
+
+def test_one_key_for_kernels_of_different_ranks_is_refused() -> None:
+    line, map = input_node("line", f32(N, 2, 5)), input_node("map", f32(N, 2, 5, 5))
+    both = {name: op("conv", x, key="f", out=3, kernel=3) for name, x in (("a", line), ("b", map))}
+    with pytest.raises(FusegraphError, match="E713"):
+        slices_of(net(both))
 
 
 # ── steps of an optimiser ────────────────────────────────────────────────────────────────────────

@@ -19,13 +19,16 @@ from ...compiler.elastic import ElasticWeights, elastic_weights
 from ...compiler.specialise import specialise
 from ...ir.cells import expand
 from ...ir.decisions import Setting
+from ...ir.dims import symbols_in
 from ...ir.graph import Graph, graph
 from ...ir.node import Kernel, Node
 from ..names import path_of, state_name
 from . import modules as own
 from .cuts import Cut, Slices
+from .lowering import Site, SizeNames
 from .network import Network, lower, own_generator, seed_of
 from .products import parameter_start
+from .program import expect_alike
 from .sampled import SharingNetworks
 from .sampled_calls import Call
 from .sampled_plan import Plan, Planner, foreign
@@ -40,6 +43,22 @@ PLANS = 16
 _DTYPES = {"f32": torch.float32, "f64": torch.float64, "f16": torch.float16}
 
 
+def slices_of(space: Graph) -> dict[str, ElasticWeights]:
+    """What the networks of a space share, by key.
+
+    Raises FusegraphError: E505 where the sizes of an axis are too many to list, E713 for a key of
+    different weights, E714 for a weight of a size that is known at run time only.
+    """
+    first: dict[str, Node] = {}
+    for node in expand(space).order:
+        if node.weights:
+            sizes = [size for weight in node.weights for size in weight.shape]
+            named = [size for size in sizes if symbols_in(size)]
+            Site(node, [], "", SizeNames({}, "")).known(*named)
+            expect_alike(node.key, [first.setdefault(node.key, node), node], shapes=False)
+    return elastic_weights(space)
+
+
 class ElasticNetworks(SharingNetworks):
     """The networks of a space on weights that they share by slices.
 
@@ -47,12 +66,12 @@ class ElasticNetworks(SharingNetworks):
     that has the whole of them. Gradients are those of the whole weights, zero where no network of
     a step reads; what no network reads at all has none.
 
-    Raises FusegraphError E505, E713, E714 as `compiler.elastic.elastic_weights` does.
+    Raises FusegraphError as `slices_of` does.
     """
 
     def __init__(self, space: Graph, seed: int) -> None:
         super().__init__(expand(space))
-        self.shared = elastic_weights(self.space)
+        self.shared = slices_of(self.space)
         self._settings: WeakKeyDictionary[Graph, Settings] = WeakKeyDictionary()
         self._plans: dict[tuple[object, ...], Plan] = {}
         with own_generator(), torch.device("cpu"):

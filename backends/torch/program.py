@@ -171,7 +171,7 @@ def _tie(
     key: str, users: list[tuple[Node, Held]], makes: dict[str, Make], values: dict[Node, Expr]
 ) -> None:
     """One module for several nodes of one key; those that are made otherwise borrow its weights."""
-    _require_same_weights(key, [node for node, _ in users])
+    expect_alike(key, [node for node, _ in users])
     # Which module is made must not depend on the order of the nodes, as its start would then too.
     make = makes[key] = min([h.make for _, h in users], key=lambda m: (m.head, repr(m)))
     for node, lowered in users:
@@ -184,10 +184,18 @@ def _owned(node: Node) -> str:
     return f"`{node.op.name}` with {', '.join(weights) or 'no weights'}"
 
 
-def _require_same_weights(key: str, nodes: Sequence[Node]) -> None:
-    first = {(w.name, w.shape, w.buffer) for w in nodes[0].weights}
+def expect_alike(key: str, nodes: Sequence[Node], *, shapes: bool = True) -> None:
+    """Raise FusegraphError E713 unless these nodes can share one module.
+
+    Without `shapes`, unless one module may hold weights of which each has a part.
+    """
+
+    def owned(node: Node) -> set[tuple[str, object, bool]]:
+        return {(w.name, w.shape if shapes else len(w.shape), w.buffer) for w in node.weights}
+
+    first = owned(nodes[0])
     for node in nodes[1:]:
-        weights = {(w.name, w.shape, w.buffer) for w in node.weights}
+        weights = owned(node)
         same_draw = bool(weights) or (node.op is nodes[0].op and node.attrs == nodes[0].attrs)
         if weights != first or not same_draw:
             raise FusegraphError(

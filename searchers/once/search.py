@@ -19,7 +19,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 
-from ...compiler.elastic import elastic_weights
+from ...backends.torch.elastic import slices_of
 from ...compiler.explore import sample
 from ...compiler.requirements import is_measured
 from ...ir.genotype import Genotype
@@ -48,7 +48,7 @@ class OnceSearch(EpochSearcher[Done]):
 
     def __init__(self, name: str, space: Graph, options: OnceOptions, seed: int) -> None:
         Prior(space, name)
-        elastic_weights(space)
+        slices_of(space)
         if not open_decisions(space):
             raise nothing_open(name, space)
         super().__init__(name, space, options, seed)
