@@ -2,9 +2,9 @@
 
     python examples/elastic/digits.py FOLDER [--seed 1]
 
-`FOLDER/still` has images f32[1, 16, 16] of a handwritten digit somewhere on a noisy texture, and
-asks which of the ten it is. `FOLDER/moving` has clips f32[1, 4, 16, 16] in which a 0, a 1, a 4 or a
-7 crosses such a texture, and asks which of them moves whither: 4 x 4 classes.
+`FOLDER/still` has images f32[1, 16, 16] of a handwritten digit near the middle of a noisy texture,
+and asks which of the ten it is. `FOLDER/moving` has clips f32[1, 3, 16, 16] in which a 0, a 1, a 4
+or a 7 crosses such a texture, and asks which of them moves whither: 4 x 4 classes.
 
 - A clip to the left is one to the right backwards: what all frames show together does not tell the
   class, only their order does.
@@ -42,7 +42,8 @@ MOVING: Mapping[Split, int] = {"train": 3200, "valid": 480, "test": 960}
 MOVERS = (0, 1, 4, 7)
 MOTIONS = ("right", "left", "down", "up")
 CLASSES = tuple(f"{digit} {motion}" for digit in MOVERS for motion in MOTIONS)
-SIDE, DIGIT, FRAMES = 16, 8, 4
+SIDE, DIGIT, FRAMES = 16, 8, 3
+OFF = 2  # a still digit is off the middle by at most so many pixels, along each axis
 TEXTURE = 0.3  # the greatest brightness of the ground, where a digit's is 1
 NOISE = 0.05  # standard deviation, of every pixel in every frame
 
@@ -71,13 +72,13 @@ def digits_of(split: Split) -> tuple[Floats, Labels, Labels]:
 
 
 def still(split: Split, samples: int, seed: int = 0) -> Samples:
-    """Every image of the split is as frequent, each time at another place."""
+    """Every image of the split is as frequent, its place is drawn."""
     rng = np.random.default_rng([seed, 0, SPLITS.index(split)])
     images, digits, numbers = digits_of(split)
     drawn = np.arange(samples) % len(images)
     pixels = np.empty((samples, 1, SIDE, SIDE), np.float32)
     for sample, number in enumerate(drawn):
-        corners = rng.integers(0, SIDE - DIGIT + 1, (1, 2))
+        corners = (SIDE - DIGIT) // 2 + rng.integers(-OFF, OFF + 1, (1, 2))
         pixels[sample] = _film(rng, images[number], corners)
     return Samples(pixels, digits[drawn], numbers[drawn])
 
