@@ -47,10 +47,10 @@ def test_a_clip_depends_on_its_number_and_not_on_those_made_with_it(
     np.testing.assert_array_equal(alone.label, clips.label[40:42])
 
 
-def test_every_class_is_as_frequent_and_every_clip_shows_all_three_digits(
+def test_every_class_is_as_frequent_and_every_clip_shows_both_digits(
     digits: Any, clips: Any
 ) -> None:
-    assert np.bincount(clips.label).tolist() == [8] * 12
+    assert np.bincount(clips.label).tolist() == [12] * 8
     shown = digits.load_digits().target[clips.image]
     assert (np.sort(shown, axis=1) == sorted(digits.DIGITS)).all()
 
@@ -64,7 +64,7 @@ def test_the_class_is_the_movers_digit_and_where_it_starts_to_and_neither_alone(
     assert ((clips.velocity[:, 0] * starts).sum(axis=1) >= digits.Recipe().speed[0]).all()
     np.testing.assert_allclose(clips.velocity.sum(axis=1), 0, atol=1e-5)
     for digit in digits.DIGITS:
-        assert np.bincount(clips.label[mover == digit], minlength=12).max() == 8
+        assert np.bincount(clips.label[mover == digit], minlength=8).max() == 12
         assert len(np.unique(clips.label[mover == digit])) == len(digits.MOTIONS)
     for start in digits.DIRECTIONS:
         of_start = clips.label[(starts == start).all(axis=1)]
@@ -73,10 +73,10 @@ def test_the_class_is_the_movers_digit_and_where_it_starts_to_and_neither_alone(
 
 def test_no_image_is_in_two_splits(digits: Any) -> None:
     images = [
-        {int(index) for own in digits.glyphs(split, 12) for index in own.indices}
+        {int(index) for own in digits.glyphs(split) for index in own.indices}
         for split in digits.SPLITS
     ]
-    assert len(set.union(*images)) == sum(len(own) for own in images) > 500
+    assert len(set.union(*images)) == sum(len(own) for own in images) > 300
     for split, own in zip(digits.SPLITS, images, strict=True):
         assert set(digits.make(split, 24, seed=1).image.ravel().tolist()) <= own
 
@@ -91,16 +91,16 @@ def test_the_flow_over_the_mover_has_its_direction_and_about_its_speed(
             x, y = np.clip(np.round(place[time]).astype(int), 0, None)
             over = flow[time, y : y + size, x : x + size].mean(axis=(0, 1))
             along.append(float(over @ moved / (moved @ moved)))
-    assert np.mean(np.array(along) > 0) > 0.97
-    assert np.median(along) == pytest.approx(0.7, abs=0.2)
+    assert np.mean(np.array(along) > 0) > 0.99
+    assert np.median(along) == pytest.approx(0.8, abs=0.1)
 
 
 def test_the_cameras_motion_is_not_in_the_flow(digits: Any) -> None:
-    steady = digits.make("train", 12, recipe=digits.Recipe(speed=(0.0, 0.0)))
-    assert np.abs(np.median(steady.flow, axis=(2, 3))).max() < 1e-5
+    steady = digits.make("train", 16, recipe=digits.Recipe(speed=(0.0, 0.0)))
+    assert np.abs(np.median(steady.flow, axis=(2, 3))).max() < 0.1
     camera = np.linalg.norm(np.diff(steady.place, axis=1), axis=-1)
     left = np.linalg.norm(steady.flow, axis=-1)
-    assert np.median(left) < 0.2 * np.median(camera)
+    assert np.median(left) < 0.1 * np.median(camera)
 
 
 def test_the_tasks_find_their_networks_and_taps(digits: Any, tmp_path: Path) -> None:
@@ -118,8 +118,8 @@ def test_the_tasks_find_their_networks_and_taps(digits: Any, tmp_path: Path) -> 
 
 def test_dense_and_sparse_clips_show_the_same_video(digits: Any, clips: Any) -> None:
     dense, sparse = clips.tap("dense"), clips.tap("sparse")
-    assert dense.shape == (96, 3, 8, 32, 32)
+    assert dense.shape == (96, 3, 4, 32, 32)
     assert sparse.shape == (96, 3, 2, 32, 32)
-    np.testing.assert_array_equal(dense[:, :, ::4], sparse)
+    np.testing.assert_array_equal(dense[:, :, ::2], sparse)
     np.testing.assert_array_equal(dense, clips.tap("rgb"))
-    assert clips.tap("flow").shape == (96, 2, 8, 32, 32)
+    assert clips.tap("flow").shape == (96, 2, 4, 32, 32)

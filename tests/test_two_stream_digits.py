@@ -26,14 +26,14 @@ def digits(tmp_path: Path) -> Path:
     for file in FOLDER.glob("moving_digits*"):
         shutil.copy(file, tmp_path)
     rng = np.random.default_rng(0)
-    with FeatureWriter(tmp_path / "features", LabelKind(kind="single", classes=12)) as writer:
+    with FeatureWriter(tmp_path / "features", LabelKind(kind="single", classes=8)) as writer:
         for split, clips in (("train", 24), ("valid", 12), ("test", 12)):
-            taps = {"flow": (2, 8, 32, 32), "sparse": (3, 2, 32, 32)}
+            taps = {"flow": (2, 4, 32, 32), "sparse": (3, 2, 32, 32)}
             drawn = {
                 name: rng.standard_normal((clips, *shape), np.float32)
                 for name, shape in taps.items()
             }
-            writer.add(split, drawn, np.arange(clips) % 12)
+            writer.add(split, drawn, np.arange(clips) % 8)
     return tmp_path
 
 
@@ -44,22 +44,22 @@ def test_every_task_checks(digits: Path) -> None:
 
 def test_the_search_finds_a_network_that_trains_and_exports(digits: Path) -> None:
     task = digits / "moving_digits.toml"
-    text = task.read_text("utf-8").replace("epochs = 12", "epochs = 1").replace("13", "2")
+    text = task.read_text("utf-8").replace("epochs = 5", "epochs = 1").replace("13", "2")
     task.write_text(text, "utf-8")
     found = json.loads(good("search", task, "--out", digits / "run", "--budget", "1", "--json"))
-    assert 0.5e6 < found["macs"] < 2.5e6
+    assert 0.5e6 < found["macs"] < 1.5e6
     assert found["export"]["difference"] < 1e-4
     assert found["target"] == {
-        "measure": "macs", "least": 0.85e6, "most": 0.9e6, "found": found["macs"],
+        "measure": "macs", "least": 0.7e6, "most": 0.75e6, "found": found["macs"],
     }  # fmt: skip
 
 
 def test_the_range_of_random_networks_is_the_target_of_the_search() -> None:
     random = (FOLDER / "moving_digits_random.toml").read_text("utf-8")
-    assert "set = { least = 0.85, most = 0.9 }" in random
-    assert "target = [0.85e6, 0.9e6]" in (FOLDER / "moving_digits.toml").read_text("utf-8")
-    space = load(FOLDER / "moving_digits.fuse", {"least": "0.85", "most": "0.9"}).graph
-    assert [(r.relation, r.right) for r in space.requires] == [(">=", 850_000), ("<=", 900_000)]
+    assert "set = { least = 0.7, most = 0.75 }" in random
+    assert "target = [0.7e6, 0.75e6]" in (FOLDER / "moving_digits.toml").read_text("utf-8")
+    space = load(FOLDER / "moving_digits.fuse", {"least": "0.7", "most": "0.75"}).graph
+    assert [(r.relation, r.right) for r in space.requires] == [(">=", 700_000), ("<=", 750_000)]
 
 
 def test_the_study_replaces_the_tasks_beta_and_prints_one_row_for_each(
@@ -76,5 +76,5 @@ def test_the_study_replaces_the_tasks_beta_and_prints_one_row_for_each(
     }).splitlines()  # fmt: skip
     assert rows[2:] == [
         "| PARSEC, beta 0 | 1.84 M | 50.0 | 25.0 |",
-        "| 16 random networks | 0.85-0.90 M | 40.0 |  |",
+        "| 16 random networks | 0.70-0.75 M | 40.0 |  |",
     ]

@@ -40,7 +40,7 @@ ALONE = {
     "moving_digits_late": "late fusion",
     "moving_digits_fused": "fused by hand",
 }
-TRIALS = (6, 8, 10, 12, 14)
+TRIALS = (6, 8, 10, 12, 14, 16)
 """After how many networks the pool is looked at."""
 
 
@@ -59,7 +59,7 @@ def main() -> None:
             run(folder, "search", task, "--out", place(arm, seed), "--seed", f"{seed}")
     for seed in seeds:
         for name in ALONE:
-            run(folder, "train", short(folder, name, seed), "--out", place(name, seed))
+            run(folder, "train", seeded(folder, name, seed), "--out", place(name, seed))
     found = {arm: [of_a_search(folder / place(arm, seed)) for seed in seeds] for arm in ARMS}
     alone = {
         title: [results(folder / place(name, seed))["test"]["accuracy"] for seed in seeds]
@@ -89,9 +89,9 @@ def task_of(folder: Path, arm: str) -> str:
     return name
 
 
-def short(folder: Path, name: str, seed: int) -> str:
-    """The task file of a hand-made network, trained for as long as what a search has found."""
-    text = (HERE / f"{name}.toml").read_text("utf-8").replace("epochs = 12", "epochs = 6")
+def seeded(folder: Path, name: str, seed: int) -> str:
+    """The task file of a hand-made network, trained as what a search has found, by this seed."""
+    text = (HERE / f"{name}.toml").read_text("utf-8")
     file = f"{place(name, seed)}.toml"
     (folder / file).write_text(text.replace("[train]", f"[train]\nseed = {seed}"), "utf-8")
     return file
