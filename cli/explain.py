@@ -23,8 +23,8 @@ def explain(
 
     `ops` lists the ops, `std` the composites of the standard library, `std/assemblenet` those of
     one file of it, `codes` the errors. `task` shows every key of a task file, the name of a
-    searcher (`mfas`, `random`, `evolution`, `bm_nas`, `parsec`, `perturbation`) every option of it,
-    `levels` how open levelled graphs are written.
+    searcher (`mfas`, `random`, `evolution`, `bm_nas`, `parsec`, `perturbation`,
+    `constrained_evolution`) every option of it, `levels` how open levelled graphs are written.
 
     \b
     Example:

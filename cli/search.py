@@ -35,7 +35,8 @@ def search(
         str | None,
         typer.Option(
             "--searcher",
-            help="Instead of the task's: mfas, random, evolution, bm_nas, parsec, perturbation.",
+            help="Instead of the task's: mfas, random, evolution, bm_nas, parsec, perturbation, "
+            "constrained_evolution.",
         ),
     ] = None,
     budget: Annotated[

@@ -45,6 +45,12 @@ def _perturbation() -> type[Any]:
     return PerturbationOptions
 
 
+def _constrained_evolution() -> type[Any]:
+    from .once.evolution_options import ConstrainedEvolutionOptions
+
+    return ConstrainedEvolutionOptions
+
+
 OPTIONS: Mapping[str, Callable[[], type[Any]]] = {
     "random": _random,
     "mfas": _mfas,
@@ -52,6 +58,7 @@ OPTIONS: Mapping[str, Callable[[], type[Any]]] = {
     "bm_nas": _bm_nas,
     "parsec": _parsec,
     "perturbation": _perturbation,
+    "constrained_evolution": _constrained_evolution,
 }
 """The options' class of each searcher; a function, since some need torch."""
 

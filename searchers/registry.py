@@ -91,6 +91,22 @@ def _perturbation_within_budget(
     return within_budget(space, options, budget)
 
 
+def _constrained_evolution(space: Graph, options: Mapping[str, Any], seed: int) -> GradientSearcher:
+    from .once.constrained import ConstrainedEvolutionSearch
+    from .once.evolution_options import ConstrainedEvolutionOptions
+
+    chosen = read_options(ConstrainedEvolutionOptions, options, "constrained_evolution")
+    return ConstrainedEvolutionSearch(space, chosen, seed)
+
+
+def _constrained_evolution_within_budget(
+    space: Graph, options: Mapping[str, Any], budget: int
+) -> Mapping[str, Any]:
+    from .once.evolution_options import within_budget
+
+    return within_budget(space, options, budget)
+
+
 def _evolution(space: Graph, options: Mapping[str, Any], seed: int) -> Searcher:
     from .evolution.options import EvolutionOptions
     from .evolution.search import EvolutionSearch
@@ -117,6 +133,9 @@ SEARCHERS: Mapping[str, Registered] = {
     "bm_nas": Registered(_bm_nas, _bm_nas_within_budget, "epoch", mixes=True),
     "parsec": Registered(_parsec, _parsec_within_budget, "epoch"),
     "perturbation": Registered(_perturbation, _perturbation_within_budget, "epoch"),
+    "constrained_evolution": Registered(
+        _constrained_evolution, _constrained_evolution_within_budget, "epoch"
+    ),
 }
 
 
@@ -143,7 +162,7 @@ def make_searcher(
 
 @overload
 def make_searcher(
-    name: Literal["bm_nas", "parsec", "perturbation"],
+    name: Literal["bm_nas", "parsec", "perturbation", "constrained_evolution"],
     space: Graph,
     options: Mapping[str, Any] | None = None,
     seed: int = 0,

@@ -221,7 +221,7 @@ def test_a_selection_that_is_put_back_goes_on_as_it_would_have(text: str) -> Non
         again.step(number, score)
         state = json.loads(json.dumps(again.state()))
         again = Perturbation(space, prior, options, 3)
-        again.restore(state)
+        again.restore(state, number)
         assert (again.chosen(), again.shown()) == (whole.chosen(), whole.shown())
 
 
@@ -235,10 +235,11 @@ def test_a_selection_that_is_put_back_goes_on_as_it_would_have(text: str) -> Non
         {"settled": {}, "witness": {"h[1].act": []}},
         {"settled": [1], "witness": {}},
         {"witness": {}},
+        {"settled": {"h[1].act": [0], "h[1].x": [0]}, "witness": {}},
     ],
 )
 def test_a_state_of_another_selection_is_refused(state: dict[str, object]) -> None:
     space = space_of(LIMITED)
     selection = Perturbation(space, prior_of(space), PerturbationOptions(), 0)
     with pytest.raises((ValueError, KeyError, TypeError)):
-        selection.restore(state)
+        selection.restore(state, 1)

@@ -6,9 +6,17 @@ from typing import ClassVar
 
 import pytest
 
+from fusegraph.compiler.requirements import satisfied
 from fusegraph.searchers.registry import SEARCHERS
 from gradient_conformance import GradientConformance, drive
-from searcher_conformance import FLAT, GRAPHS, LIMITED, PROGRESSIVE, SearcherConformance
+from searcher_conformance import (
+    FLAT,
+    GRAPHS,
+    LIMITED,
+    PROGRESSIVE,
+    SearcherConformance,
+    space_of,
+)
 
 SMALL_SURROGATE = {"surrogate_hidden": 6, "surrogate_epochs": 3}
 
@@ -148,6 +156,37 @@ class TestPerturbation(OfTheLastEpoch):
     options: ClassVar = {"epochs": 2, "networks": 3}
 
 
+class TestConstrainedEvolution(GradientConformance):
+    """While the supernet is trained nothing is chosen; then the best of all that were scored."""
+
+    name = "constrained_evolution"
+    options: ClassVar = {
+        "epochs": 2,
+        "population": 4,
+        "parents": 2,
+        "crossovers": 2,
+        "mutations": 2,
+        "generations": 2,
+    }
+
+    @pytest.mark.parametrize("seed", [0, 1])
+    def test_best_is_best_and_honours_what_the_space_requires(self, text: str, seed: int) -> None:
+        searcher = self.make(text, seed)
+        assert searcher.best(3) == []
+        epochs = drive(searcher)
+        assert [e.event.best for e in epochs] == [False] * 2 + [True] * 3
+        found = searcher.best(1000)
+        assert 3 * 4 >= len(found) == len({scored.genotype.digest for scored in found}) >= 4
+        assert [s.score for s in found] == sorted([s.score for s in found], reverse=True)
+        assert all(satisfied(space_of(text), scored.genotype.settings) for scored in found)
+        assert (found[0].genotype, found[0].score) == (
+            epochs[-1].genotype,
+            epochs[-1].event.valid_score,
+        )
+        assert epochs[found[0].trial].genotype == found[0].genotype
+        assert {scored.trial for scored in found} == {2, 3, 4}
+
+
 def test_every_searcher_is_in_the_suite() -> None:
     suites = (
         TestRandom,
@@ -159,6 +198,9 @@ def test_every_searcher_is_in_the_suite() -> None:
         TestEvolutionOfGraphs,
         TestEvolutionInheritingInRounds,
     )
-    by_gradients = {suite.name for suite in (TestBmNas, TestDarts, TestParsec, TestPerturbation)}
+    by_gradients = {
+        suite.name
+        for suite in (TestBmNas, TestDarts, TestParsec, TestPerturbation, TestConstrainedEvolution)
+    }
     assert {suite.name for suite in suites} | by_gradients == set(SEARCHERS)
     assert PROGRESSIVE in TestMfas.spaces

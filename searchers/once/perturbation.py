@@ -115,10 +115,12 @@ class Perturbation:
         """What is settled, as JSON."""
         return {"settled": self._settled, "witness": self._witness}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any], steps: int) -> None:
         """Put back what `state` gave. Raises KeyError and ValueError where it is none of this
-        space.
+        space, or settles more than there were steps.
         """
+        if len(state["settled"]) > steps:
+            raise ValueError(f"{len(state['settled'])} decisions are settled in {steps} steps")
         self._settled = read_settings(self._space, state["settled"])
         self._witness = read_settings(self._space, state["witness"])
 

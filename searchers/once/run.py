@@ -142,7 +142,8 @@ class Run:
             self._prior.restore(below(tensors, "alpha/"))
             if self._topology is not None:
                 self._topology.restore(kept["baselines"])
-            self._selection.restore(kept["selection"])
+            steps = max(0, len(epochs) - self._options.epochs)
+            self._selection.restore(kept["selection"], steps)
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise damaged(file, error) from None
         return epochs

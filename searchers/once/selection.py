@@ -41,9 +41,9 @@ class Selection(Protocol):
         """All that the next step needs, as JSON."""
         ...
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state` gave, read from a file. Raises KeyError and ValueError where
-        it is none of this space.
+    def restore(self, state: Mapping[str, Any], steps: int) -> None:
+        """Put back what `state` gave after so many steps, read from a file. Raises KeyError and
+        ValueError where it is none of this space.
         """
         ...
 
