@@ -125,7 +125,7 @@ class Watcher:
             self._line(f"trial {event.proposal.trial} failed: {event.reason}", always=True)
 
     def _ArchitectureEpoch(self, event: Any) -> None:  # noqa: N802
-        settling = "warming up" if event.arch_loss is None else f"{event.arch_loss:.3f}"
+        settling = "the weights alone" if event.arch_loss is None else f"{event.arch_loss:.3f}"
         self._about = (
             f"losses {event.train_loss:.3f} and {settling}, "
             f"open {sum(event.entropies.values()) / len(event.entropies):.2f}, "

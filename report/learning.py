@@ -21,7 +21,7 @@ from .look import Look
 from .timeline import timeline_chart
 from .weights import weights_charts
 
-_WARMING = "warming up"
+_ALONE = "the weights alone"
 _WIDE = (1040.0, 0.0)
 _MOST_GROUPS = 6
 _MOST_FEATURES = 60
@@ -209,7 +209,7 @@ def _rows(section: ArchitectureSection, as_percent: bool) -> tuple[EpochRow, ...
                 epoch.number,
                 _number(epoch.score, as_percent),
                 _number(epoch.training_loss),
-                _WARMING if epoch.architecture_loss is None else _number(_settled(epoch)),
+                _ALONE if epoch.architecture_loss is None else _number(_settled(epoch)),
                 _number(epoch.validation_loss),
                 f"{mean:.3f}" if isfinite(mean) else "–",
                 _changes(section, before, epoch),

@@ -227,7 +227,11 @@ def test_epochs_of_a_warm_up_are_whole_and_leave_a_gap() -> None:
     assert section.notes == ()
     assert [e.architecture_loss is None for e in section.epochs] == [True, True, False, False]
     shown = learning(section, "accuracy", True)
-    assert [row.architecture for row in shown.rows[:3]] == ["warming up", "warming up", "0.7"]
+    assert [row.architecture for row in shown.rows[:3]] == [
+        "the weights alone",
+        "the weights alone",
+        "0.7",
+    ]
     lines = re.findall(r'class="curve ink-[^"]*" d="([^"]*)"', shown.curves[2])
     assert [line.count("L") for line in lines[-3:]] == [3, 1, 3]
 
