@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -123,3 +124,24 @@ def test_dense_and_sparse_clips_show_the_same_video(digits: Any, clips: Any) -> 
     np.testing.assert_array_equal(dense[:, :, ::2], sparse)
     np.testing.assert_array_equal(dense, clips.tap("rgb"))
     assert clips.tap("flow").shape == (96, 2, 4, 32, 32)
+
+
+def test_the_study_changes_the_tasks_searcher_and_looks_at_its_pool_to_the_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLE))
+    sys.modules.pop("study", None)
+    import study  # pyright: ignore[reportMissingImports]
+
+    for file in EXAMPLE.glob("moving_digits*.fuse"):
+        shutil.copy(file, tmp_path)
+    searches = [
+        load_task(tmp_path / study.task_of(tmp_path, arm)).settings.search for arm in study.ARMS
+    ]
+    assert [search.searcher for search in searches] == ["evolution", "evolution", "random"]
+    assert [search.options.get("connections") for search in searches] == [None, "random", None]
+    assert {search.budget for search in searches} == {study.TRIALS[-1]}
+    alone = load_task(tmp_path / study.seeded(tmp_path, "moving_digits_late", 2)).settings.train
+    found = load_task(EXAMPLE / study.TASK).settings.train
+    assert alone.seed == 2
+    assert alone.model_copy(update={"seed": 0, "finals": found.finals}) == found
