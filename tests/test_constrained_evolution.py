@@ -149,6 +149,17 @@ def test_every_network_of_every_generation_satisfies_and_is_new(
         assert evolution.done[0].ending == "the space has no more networks"
 
 
+@some(15)
+@given(st.integers(60, 220), st.sampled_from(["<=", ">="]), st.integers(0, 1000))
+def test_children_hold_to_a_limit_on_layers(limit: int, relation: str, seed: int) -> None:
+    space = layered(f"parameters {relation} {limit}")
+    evolution = ConstrainedEvolution(space, options(), seed)
+    for generation in run(evolution, Additive(space, seed), 2):
+        for member in generation.members:
+            found = parameters(space, member)
+            assert found <= limit if relation == "<=" else found >= limit
+
+
 def test_the_largest_spaces_hold_to_a_limit_that_draws_never_satisfy() -> None:
     text = (ROOT / "examples" / "elastic" / "tiny.fuse").read_text("utf-8")
     limit = "  require parameters < 5500000\n  require macs > 1.36e9\n"
@@ -238,20 +249,29 @@ def test_a_mutation_changes_the_depth_and_the_blocks_by_their_probabilities(
                 assert any(child[key] != parent[key] for key in keys)
 
 
-def test_parents_are_the_best_of_all_generations_or_of_the_last() -> None:
-    space = layered()
+@pytest.mark.parametrize("best_of", ["all", "generation"])
+def test_the_parent_is_the_best_of_all_generations_or_of_the_last(best_of: Any) -> None:
+    chosen = options(
+        best_of=best_of, parents=1, crossovers=0, mutations=12, generations=2,
+        depth_probability=0.0, layer_probability=1.0,
+    )  # fmt: skip
+    evolution = ConstrainedEvolution(layered(layers=7), chosen, 1)
     worse = iter(range(0, -1000, -1))  # each network is worse than the one before
+    first, second, third = run(evolution, lambda _: next(worse), 2)
+    children = [m.genotype.settings for m in third.members if m.origin == "mutation"]
+    assert len(children) > 5
+    for other, parent in ((first, best_of == "all"), (second, best_of == "generation")):
+        settings = other.members[0].genotype.settings
+        differ = [_differs_everywhere(child, settings) for child in children]
+        assert all(differ) == parent
 
-    for best_of in ("all", "generation"):
-        chosen = options(best_of=best_of, crossovers=0, mutations=12, depth_probability=0.0)
-        evolution = ConstrainedEvolution(space, chosen, 0)
-        run(evolution, lambda _: next(worse), 2)
-        depths = [
-            {member.genotype.settings["y.depth"] for member in evolution.done[n].members[:4]}
-            for n in range(3)
-        ]
-        last = {m.genotype.settings["y.depth"] for m in evolution.done[2].members}
-        assert last <= (depths[0] if best_of == "all" else depths[1])
+
+def _differs_everywhere(child: Mapping[str, Setting], parent: Mapping[str, Setting]) -> bool:
+    layers = {layer_of(key) for key in child} - {"y"}
+    return all(
+        any(child[key] != parent.get(key) for key in child if layer_of(key) == layer)
+        for layer in layers
+    )
 
 
 # ── when there is little or nothing ──────────────────────────────────────────────────────────────
@@ -354,6 +374,9 @@ def test_an_evolution_that_is_restored_goes_on_as_one_that_never_stopped(after: 
     assert restored.state() == whole.state()
     assert restored.best(3) == whole.best(3)
     assert len(score.asked) == 12 * (5 - after)
+    restored.restore(stopped.state())  # and what came later is forgotten
+    run(restored, Additive(space, 0), 4)
+    assert restored.done == whole.done
 
 
 def test_a_score_that_is_not_finite_is_the_worst_and_survives() -> None:
