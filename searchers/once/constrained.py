@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from ...compiler.explore import sample
-from ...compiler.requirements import satisfied
+from ...compiler.explore import holds, sample
 from ...ir.decisions import Setting
 from ...ir.genotype import Genotype
 from ...ir.graph import Graph
@@ -60,7 +59,7 @@ class Evolving:
         if best := self.evolution.best(1):
             return dict(best[0].genotype.settings)
         found = self._prior.most_probable({})
-        if satisfied(self._space, found):
+        if holds(self._space, found):
             return found
         return dict(sample(self._space, generator(self._seed, "witness")).settings)
 

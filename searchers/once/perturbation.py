@@ -28,8 +28,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
-from ...compiler.explore import sample
-from ...compiler.requirements import satisfied, satisfied_measured, satisfied_unmeasured
+from ...compiler.explore import holds, sample
 from ...compiler.satisfying import satisfying
 from ...ir.decisions import Decision, Setting
 from ...ir.graph import Graph
@@ -81,7 +80,7 @@ class Perturbation:
         network that does not and has all that is settled.
         """
         found = self._prior.most_probable(self._settled)
-        if satisfied(self._space, found):
+        if holds(self._space, found):
             return found
         if not self._witness:
             rng = generator(self._seed, "witness")
@@ -198,10 +197,7 @@ class Perturbation:
         network = tuple(settings.items())
         found = self._known.get(network)
         if found is None:
-            told = None if self._bounds is None else self._bounds.told(settings)
-            if told is None:
-                told = satisfied_unmeasured(self._space, settings)
-            found = self._known[network] = told and satisfied_measured(self._space, settings)
+            found = self._known[network] = holds(self._space, settings)
         return found
 
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from ...compiler.cost_bounds import unreachable
-from ...compiler.explore import BEFORE_BOUNDS, TRIES
-from ...compiler.requirements import nearest_miss, satisfied
+from ...compiler.explore import BEFORE_BOUNDS, TRIES, holds
+from ...compiler.requirements import nearest_miss
 from ...ir.decisions import Decision, KOf, OneOf, Setting
 from ...ir.diagnostics import Diagnostic, FusegraphError
 from ...ir.graph import Graph
@@ -62,7 +62,7 @@ class Prior:
         seen: list[dict[str, Setting]] = []
         while len(seen) < TRIES and not (len(seen) == BEFORE_BOUNDS and unreachable(self.space)):
             settings = walk(self.space, choose)
-            if satisfied(self.space, settings):
+            if holds(self.space, settings):
                 return settings
             seen.append(settings)
         raise FusegraphError(
