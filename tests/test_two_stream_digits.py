@@ -47,19 +47,19 @@ def test_the_search_finds_a_network_that_trains_and_exports(digits: Path) -> Non
     text = task.read_text("utf-8").replace("epochs = 5", "epochs = 1").replace("13", "2")
     task.write_text(text, "utf-8")
     found = json.loads(good("search", task, "--out", digits / "run", "--budget", "1", "--json"))
-    assert 0.5e6 < found["macs"] < 1.5e6
+    assert 0.4e6 < found["macs"] < 2.1e6
     assert found["export"]["difference"] < 1e-4
     assert found["target"] == {
-        "measure": "macs", "least": 0.7e6, "most": 0.75e6, "found": found["macs"],
+        "measure": "macs", "least": 0.55e6, "most": 0.6e6, "found": found["macs"],
     }  # fmt: skip
 
 
 def test_the_range_of_random_networks_is_the_target_of_the_search() -> None:
     random = (FOLDER / "moving_digits_random.toml").read_text("utf-8")
-    assert "set = { least = 0.7, most = 0.75 }" in random
-    assert "target = [0.7e6, 0.75e6]" in (FOLDER / "moving_digits.toml").read_text("utf-8")
-    space = load(FOLDER / "moving_digits.fuse", {"least": "0.7", "most": "0.75"}).graph
-    assert [(r.relation, r.right) for r in space.requires] == [(">=", 700_000), ("<=", 750_000)]
+    assert "set = { least = 0.55, most = 0.6 }" in random
+    assert "target = [0.55e6, 0.6e6]" in (FOLDER / "moving_digits.toml").read_text("utf-8")
+    space = load(FOLDER / "moving_digits.fuse", {"least": "0.55", "most": "0.6"}).graph
+    assert [(r.relation, r.right) for r in space.requires] == [(">=", 550_000), ("<=", 600_000)]
 
 
 def test_the_study_replaces_the_tasks_beta_and_prints_one_row_for_each(
@@ -76,5 +76,5 @@ def test_the_study_replaces_the_tasks_beta_and_prints_one_row_for_each(
     }).splitlines()  # fmt: skip
     assert rows[2:] == [
         "| PARSEC, beta 0 | 1.84 M | 50.0 | 25.0 |",
-        "| 16 random networks | 0.70-0.75 M | 40.0 |  |",
+        "| 16 random networks | 0.55-0.60 M | 40.0 |  |",
     ]

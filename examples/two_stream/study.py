@@ -119,7 +119,7 @@ def table(kept: dict[str, dict[str, Any]]) -> str:
     """Multiply-adds and accuracies in per cent, in Markdown."""
     lines = ["| network | multiply-adds | validation | test |", "|---|---|---|---|"]
     for title, found in kept.items():
-        macs = f"{found['macs'] / 1e6:.2f} M" if "macs" in found else "0.70-0.75 M"
+        macs = f"{found['macs'] / 1e6:.2f} M" if "macs" in found else "0.55-0.60 M"
         test = f"{100 * found['test']:.1f}" if "test" in found else ""
         lines.append(f"| {title} | {macs} | {100 * found['valid']:.1f} | {test} |")
     return "\n".join(lines)
