@@ -136,6 +136,19 @@ def test_data_sets_are_drawn_by_size_and_the_first_alone_in_its_share() -> None:
     assert all(each != sorted(each) for each in passes[2:])
 
 
+@pytest.mark.parametrize(
+    ("share", "epochs", "alone"), [(0.29, 100, 29), (0.3, 10, 3), (1 / 3, 500, 166), (0.0, 9, 0)]
+)
+def test_the_first_data_set_is_alone_for_its_share_of_the_epochs(
+    share: float, epochs: int, alone: int
+) -> None:
+    options = OnceOptions(epochs=epochs, first="digits", first_share=share)
+    heads = heads_of(space := space_of(JOINT), joint_data([]), SETTINGS, CPU)
+    supernet = Supernet("perturbation", space, heads, options, SETTINGS, CPU, 0, None)
+    each = [len(supernet.heads_at(epoch)) for epoch in range(1, epochs + 1)]
+    assert each == [1] * alone + [2] * (epochs - alone)
+
+
 def test_a_step_moves_what_its_network_reads_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

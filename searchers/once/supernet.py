@@ -37,6 +37,8 @@ from .selection import Settings
 from .topology import Topology, trained_space, uniform
 
 SEEDS = 1 << 31
+_PLACES = 6
+"""To which a share of the epochs is rounded: 0.29 of 100 are 29, in binary fractions a bit less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class Supernet:
 
     def heads_at(self, epoch: int) -> list[Head]:
         """The data sets that an epoch, from 1, draws from."""
-        alone = int(self._options.first_share * self._options.epochs)
+        alone = int(round(self._options.first_share * self._options.epochs, _PLACES))
         if self._first is not None and epoch <= alone:
             return [self._first]
         return self._heads
