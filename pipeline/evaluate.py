@@ -74,9 +74,9 @@ class TaskEvaluator:
         """See `Evaluator.evaluate`: a pure function of the proposal and what it inherits."""
         network, module = self._lowered(proposal)
         shared = inherited.matching(_shapes(module))
-        module.load_state_dict({**module.state_dict(), **_tensors(shared)})
+        module.load_state_dict({**module.state_dict(), **tensors_of(shared)})
         if self.weights_of is not None:
-            module.load_state_dict(_tensors(self.weights_of(proposal.genotype)))
+            module.load_state_dict(tensors_of(self.weights_of(proposal.genotype)))
         settings = self.settings.model_copy(update={"seed": proposal.seed % SEEDS})
         name = f"{self.stage}-{proposal.trial}"
         if self.keep:
@@ -112,7 +112,7 @@ class TaskEvaluator:
             network, module = self._lowered(proposal)
         except Exception as error:
             return error
-        shared = _tensors(inherited.matching(_shapes(module)))
+        shared = tensors_of(inherited.matching(_shapes(module)))
         return Trainee(network, shared, proposal.seed % SEEDS)
 
     def _trained(
@@ -270,7 +270,8 @@ def _shapes(module: Network) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in module.state_dict().items()}
 
 
-def _tensors(arrays: Mapping[str, Array]) -> dict[str, Tensor]:
+def tensors_of(arrays: Mapping[str, Array]) -> dict[str, Tensor]:
+    """Copies of weights, as torch has them."""
     return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
 
 

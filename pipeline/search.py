@@ -271,8 +271,10 @@ def _finish(
     records = store.trials("final")
     record = records[best.trial]
     weights: Mapping[str, Any] = store.weights(record)
-    if prepared.task.settings.train.refit:
-        weights = refit_network(prepared, folder, genotype, f"final-{best.trial}", tell)
+    train = prepared.task.settings.train
+    if train.refit:
+        start = None if train.inherit == "no" else _ended_with(searcher)(best.genotype)
+        weights = refit_network(prepared, folder, genotype, f"final-{best.trial}", tell, start)
     network = finish_network(
         prepared,
         folder,

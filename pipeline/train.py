@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..backends.torch import Network, lower
 from ..compiler.pipeline import network as network_of
 from ..ir.dsl import Program, format_genotype
 from ..ir.genotype import Genotype
+from ..searchers.protocol import Array
 from ..tasks.task_file import Task
 from ..training.checkpoints import CheckpointHeader, save_checkpoint
 from ..training.loop import choose_device, predict
 from ..training.settings import TrainSettings
-from .evaluate import outcome, train_module
+from .evaluate import outcome, tensors_of, train_module
 from .events import EventLog, OnRunEvent, RunEvent, StageStarted, ignore
 from .export import export_best
 from .files import write_file
@@ -102,14 +101,18 @@ def refit_network(
     genotype: Genotype | None,
     name: str,
     tell: OnRunEvent,
+    start: Mapping[str, Array] | None = None,
 ) -> dict[str, Any]:
-    """The weights of the network after a training on both splits (BM-NAS, section 3.4).
+    """The weights of the network after a training on both splits (BM-NAS, section 3.4), from the
+    weights `start` or from new ones.
 
     Goes on with an interrupted one, as every training of a run does.
     """
     tell(StageStarted("refit", 1))
     settings = prepared.task.settings.train.model_copy(update={"patience": None})
     module = lower(network_of(prepared.trained.graph, genotype), seed=settings.seed)
+    if start is not None:
+        module.load_state_dict(tensors_of(start))
     train_module(
         module,
         prepared.data,
@@ -143,7 +146,7 @@ def finish_network(
     program, settings = prepared.trained, prepared.task.settings
     network = network_of(program.graph, genotype)
     module = lower(network)
-    module.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+    module.load_state_dict(tensors_of(weights))
     heads = heads_of(module, prepared.data)
     preprocessing = preprocessing_of(prepared, heads)
     folder.write(folder.preprocessing, preprocessing)

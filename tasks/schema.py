@@ -103,9 +103,9 @@ class FinalSettings(TrainSettings):
     refit: Annotated[
         bool,
         Field(
-            description="train the best network once more, from new random weights, on the "
-            "training and validation splits together, and keep its last epoch (BM-NAS, section "
-            "3.4); what is said of the validation split is from before"
+            description="train the best network once more, from new random weights or those that "
+            "it may `inherit`, on the training and validation splits together, and keep its last "
+            "epoch (BM-NAS, section 3.4); what is said of the validation split is from before"
         ),
     ] = False
     inherit: Annotated[

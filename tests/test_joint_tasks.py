@@ -330,6 +330,11 @@ def test_a_network_that_starts_from_the_search_is_trained_from_there(
     [final] = search_task(load_task(file), tmp_path / "run").results["finals"]
     assert final["score"] == final["search_score"]
     assert final["score"] != searched["results"]["finals"][0]["score"]
+    file.write_text(file.read_text().replace("[train]\n", "[train]\nrefit = true\n"))
+    refitted = search_task(load_task(file), tmp_path / "again").folder
+    weights = load_checkpoint(RunFolder(tmp_path / "run").checkpoint).tensors
+    for name, value in load_checkpoint(refitted.checkpoint).tensors.items():
+        torch.testing.assert_close(value, weights[name])
 
 
 # ── which searchers can ──────────────────────────────────────────────────────────────────────────
