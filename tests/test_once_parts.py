@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from random import Random
+from typing import Any
 
 import pytest
 import torch
@@ -78,6 +79,38 @@ def test_when_all_parts_are_settled_a_setting_is(decision: Decision, seed: int) 
     assert decision.admits(part.setting)
     assert [s for s in decision.settings() if part.admits(s)] == [part.setting]
     assert part.drawing()(rng) == part.setting
+
+
+@some(60)
+@given(st.sampled_from(DECISIONS[:-1]), st.integers(0, 10**6))
+def test_candidates_are_those_with_which_something_is_left(decision: Decision, seed: int) -> None:
+    rng = Random(seed)
+    part = whole(law_with(decision, [0.0]))
+    while part.candidates:
+        settings = list(decision.settings())
+        numbers = range(len(decision.labels))
+        left = [number for number in numbers if any(map(part.keeping(number).admits, settings))]
+        assert [*part.candidates] == left
+        part = part.keeping(rng.choice(left))
+
+
+@pytest.mark.parametrize("decision", DECISIONS, ids=lambda decision: decision.key)
+def test_settings_are_looked_through_once_for_all_candidates_of_a_part(
+    decision: Decision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = whole(law_with(decision, [0.0]))
+    passes: list[Decision] = []
+    for kind in (OneOf, KOf, SomeOf):
+        real = kind.settings
+
+        def settings(self: Any, real: Any = real) -> Any:
+            passes.append(self)
+            return real(self)
+
+        monkeypatch.setattr(kind, "settings", settings)
+    assert part.candidates
+    assert part.probabilities
+    assert len(passes) <= isinstance(decision, KOf)
 
 
 @pytest.mark.parametrize("decision", DECISIONS, ids=lambda decision: decision.key)

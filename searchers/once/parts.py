@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ...ir.decisions import Setting
+from ...ir.decisions import OneOf, Setting
 from ..parsec.laws import Categorical, Draw, Law, NonEmpty
 
 
@@ -35,9 +35,10 @@ class Part(ABC):
     def drawing(self) -> Draw:
         """The decision as far as it is settled."""
 
+    @property
     @abstractmethod
-    def probability(self, candidate: int) -> float:
-        """How probable the candidate is by the law alone."""
+    def probabilities(self) -> Sequence[float]:
+        """How probable each candidate is by the law alone, by its number."""
 
     @abstractmethod
     def admits(self, setting: Setting) -> bool:
@@ -59,14 +60,22 @@ class Several(Part):
     @property
     def candidates(self) -> Sequence[int]:
         """Those that some setting has besides what is taken."""
-        if len(self.taken) == self.law.decision.slots:
+        decision = self.law.decision
+        if len(self.taken) == decision.slots:
             return ()
-        return [i for i in range(len(self.law.decision.labels)) if self.keeping(i)._settings()]
+        if isinstance(decision, OneOf):
+            return range(len(decision.labels))
+        taken = Counter(self.taken)
+        left = [Counter(setting) - taken for setting in self._settings()]
+        return sorted({candidate for besides in left for candidate in besides})
 
     def without(self, candidate: int) -> Draw | None:
         """Drawn among the settings that do not have it, or not once more than it was taken."""
-        more = self.keeping(candidate)
-        left = [setting for setting in self._settings() if not more.admits(setting)]
+        if isinstance(self.law.decision, OneOf):
+            left = [s for s in self.law.decision.settings() if s != (candidate,)]
+        else:
+            more = self.keeping(candidate)
+            left = [setting for setting in self._settings() if not more.admits(setting)]
         return self.law.drawing(left) if left else None
 
     def keeping(self, candidate: int) -> Several:
@@ -77,9 +86,10 @@ class Several(Part):
         """Drawn among the settings that have what is taken."""
         return self.law.drawing(self._settings())
 
-    def probability(self, candidate: int) -> float:
-        """That it is taken at all."""
-        return self.law.weights()[candidate]
+    @property
+    def probabilities(self) -> Sequence[float]:
+        """That each is taken at all."""
+        return self.law.weights()
 
     def admits(self, setting: Setting) -> bool:
         """Whether it has all that is taken."""
@@ -127,10 +137,11 @@ class Members(Part):
         """The members that are not settled yet by the law, given that the subset is not empty."""
         return self.law.drawing(range(self.at, self._count), self.inside)
 
-    def probability(self, candidate: int) -> float:
-        """That the member is in, or that it is not."""
+    @property
+    def probabilities(self) -> Sequence[float]:
+        """That the member is left out, and that it is in."""
         taken = self.law.weights()[self.at]
-        return taken if candidate == _TAKEN else 1 - taken
+        return 1 - taken, taken
 
     def admits(self, setting: Setting) -> bool:
         """Whether it has the same members as far as they are settled."""

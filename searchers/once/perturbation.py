@@ -138,7 +138,8 @@ class Perturbation:
             scores = [score(settings) for settings in drawn]
             means[candidate] = sum(scores) / len(scores) if scores else float("-inf")
             seen += drawn
-        ranked = sorted(means, key=lambda c: (means[c], -part.probability(c)))
+        probable = part.probabilities
+        ranked = sorted(means, key=lambda c: (means[c], -probable[c]))
         for kept in map(part.keeping, ranked[:-1]):
             witness = next((s for s in seen if kept.admits(s[key])), None)
             witness = witness or self._network(key, kept.drawing(), seeds[0])
