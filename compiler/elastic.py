@@ -6,6 +6,7 @@ the shape that all its entries have together; the settings of a network say whic
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..ir.cells import expand
-from ..ir.decisions import Setting
+from ..ir.decisions import Decision, Setting
 from ..ir.diagnostics import Diagnostic, FusegraphError
 from ..ir.dims import Expr, Static, decisions_in, text_of
 from ..ir.graph import Graph
 from ..ir.node import Node
 from ..ir.ops.base import Weight
+from ..ir.ops.products import product
 from ..ir.ops.roles import (
     Axes,
     Centred,
@@ -42,27 +44,32 @@ Entries = NDArray[np.int64]
 class Use:
     """A node that reads the weights of a key: each with its roles, and what decides these.
 
-    `conditional`: whether it takes more than its sizes to tell the entries.
+    `decisions` have a setting each, for networks that do not reach them: what such a network has
+    was found to be `same` as what they decide on, so that any setting will do.
     """
 
     weights: tuple[Weight, ...]
     axes: tuple[Axes, ...]
-    decisions: tuple[str, ...]
-    conditional: bool
+    decisions: Mapping[str, Setting]
 
     def entries(self, settings: Mapping[str, Setting]) -> tuple[tuple[Entries, ...], ...]:
         """What a network with these settings has of each weight, along each of its axes."""
+        settings = {**self.decisions, **settings}
         return tuple([tuple([entries(r, settings) for r in axes]) for axes in self.axes])
 
 
 @dataclass(frozen=True, slots=True)
 class ElasticWeights:
-    """The weights of one key: the shape of each as a whole, and all that read them."""
+    """The weights of one key: the shape of each as a whole, and all that read them.
+
+    `fan_in` is the most that any network sums up for one entry of a result.
+    """
 
     dtype: str
     weights: tuple[Weight, ...]
     shapes: tuple[tuple[int, ...], ...]
     uses: tuple[Use, ...]
+    fan_in: int
 
 
 def elastic_weights(space: Graph) -> dict[str, ElasticWeights]:
@@ -108,7 +115,7 @@ def _different(readers: Sequence[Reader]) -> list[Reader]:
 def _as_a_whole(readers: Sequence[Reader]) -> ElasticWeights:
     node, weights, _ = readers[0]
     uses = [
-        Use(weights, axes, tuple(sorted(_decisions(axes))), _conditional(axes))
+        Use(weights, axes, {key: next(iter(d.settings())) for key, d in _decisions(axes).items()})
         for _, weights, axes in readers
     ]
     shapes = [
@@ -120,7 +127,11 @@ def _as_a_whole(readers: Sequence[Reader]) -> ElasticWeights:
         )
         for place, weight in enumerate(weights)
     ]
-    return ElasticWeights(node.type.dtype, weights, tuple(shapes), tuple(uses))
+    fan_in = 0
+    for _, each, _ in readers:
+        most = _largest(product(each[0].shape[1:]))
+        fan_in = max(fan_in, math.prod(shapes[0][1:]) if most is None else most)
+    return ElasticWeights(node.type.dtype, weights, tuple(shapes), tuple(uses), fan_in)
 
 
 # ── roles under settings ─────────────────────────────────────────────────────────────────────────
@@ -157,7 +168,10 @@ def whole(roles: Roles) -> int:
     roles = resolved(roles)
     match roles:
         case Stretch(size) | Centred(size):
-            return _largest(size)
+            most = _largest(size)
+            if most is None:
+                raise _too_many(size)
+            return most
         case Either(parts=parts):
             return max(map(whole, parts))
         case Crossed(parts=parts):
@@ -174,42 +188,38 @@ def _size(size: Static, settings: Mapping[str, Setting]) -> int:
     return int(found)
 
 
-def _largest(size: Static) -> int:
+def _largest(size: Static) -> int | None:
+    """The most that it may be; None where that takes too many settings to try."""
     if not isinstance(size, Expr):
         return int(size)
     joint = assignments([size])
-    if joint is None:
-        raise FusegraphError(
-            Diagnostic(
-                code="E505",
-                message="too many decisions meet in one open size to list what it may be",
-                notes=(f"the size is {text_of(size)[:80]}",),
-                help="bring the open sizes to a known one first",
-            )
+    return None if joint is None else max([_size(size, settings) for settings in joint])
+
+
+def _too_many(size: Static) -> FusegraphError:
+    return FusegraphError(
+        Diagnostic(
+            code="E505",
+            message="too many decisions meet in one open size to list what it may be",
+            notes=(f"the size is {text_of(size)[:80]}",),
+            help="bring the open sizes to a known one first",
         )
-    return max([_size(size, settings) for settings in joint])
+    )
 
 
-def _decisions(axes: Sequence[Axes]) -> set[str]:
-    found: set[str] = set()
+def _decisions(axes: Sequence[Axes]) -> dict[str, Decision]:
+    found: dict[str, Decision] = {}
     for roles in _parts(axes):
         match roles:
             case Stretch(size) | Centred(size):
                 found.update(decisions_in(size))
             case Either(decision=decision):
-                found.add(decision.key)
+                found[decision.key] = decision
             case Joined(there=there):
-                found.update([maybe[0].key for maybe in there if maybe is not None])
+                found.update({maybe[0].key: maybe[0] for maybe in there if maybe is not None})
             case Crossed():
                 pass
     return found
-
-
-def _conditional(axes: Sequence[Axes]) -> bool:
-    return any(
-        isinstance(roles, Either) or (isinstance(roles, Joined) and any(roles.there))
-        for roles in _parts(axes)
-    )
 
 
 def _parts(axes: Sequence[Axes]) -> Iterator[Roles]:

@@ -97,6 +97,31 @@ WEIGHTY = {
       mixed = matmul(relu(scores), transpose(v, axes=(0, 2, 1, 3)))
       y = linear(reshape(transpose(mixed, axes=(0, 2, 1, 3)), shape=(N, 4, heads * width)), out=3)
     """,
+    "halves": """
+      let w = ?w of {2, 3, 5}
+      both = linear(x, out=2 * w)
+      y = linear(slice(both, axis=1, start=w) * relu(slice(both, axis=1, stop=w)), out=2)
+    """,
+    "thirds": """
+      let w = ?w of {2, 4}
+      all = linear(seq, out=3 * w)
+      for i in 1..3 { part[i] = slice(all, axis=2, start=(i - 1) * w, stop=i * w) }
+      y = linear(matmul(relu(matmul(part[1], transpose(part[2]))), part[3]), out=2)
+    """,
+    "an axis of size 1 that moves": """
+      h = concat(relu(linear(x, out=?a of {1, 4})), relu(linear(x, out=?b of {1, 3})))
+      moved = reshape(reshape(h, shape=(N, 1, size(h, 1))), shape=(N, size(h, 1), 1))
+      y = linear(moved, axis=1, out=2)
+    """,
+    "a learned number": """
+      gate = reshape(parameter(shape=(), init="ones"), shape=(1, 1))
+      y = linear(relu(linear(x, out=?w of {2, 4})) * gate, out=2)
+    """,
+    "tied layers": """
+      let w = ?w of {2, 4}
+      share f = linear(out=w)
+      y = linear(f(f(relu(linear(x, out=w)))), out=2)
+    """,
     "depth": """
       let w = ?w of {2, 4}
       h[0] = relu(linear(x, out=w))
@@ -118,6 +143,25 @@ WEIGHTY = {
     """,
 }
 """Spaces whose networks compute nothing from zeros but zeros, by what they try."""
+
+UNORDERED = {
+    "open groups": """
+      h = relu(conv(map, out=8, kernel=1))
+      y = conv(conv(h, out=8, kernel=3, groups=?groups of {1, 2, 4}), out=2, kernel=1)
+    """,
+    "heads of a fixed width": """
+      let heads = ?heads of {2, 4}
+      q = relu(reshape(linear(seq, out=8), shape=(N, 4, heads, 8 / heads)))
+      y = linear(reshape(q, shape=(N, 4, 8)), out=3)
+    """,
+    "what a choice may not reach": """
+      a = relu(linear(x, out=8))
+      let heads = ?heads of {2, 4}
+      r = flatten(reshape(a, shape=(N, heads, 8 / heads)))
+      y = linear(?t of {a, r}, out=2)
+    """,
+}
+"""Spaces in which no network has all that another one has."""
 
 NORMS = {
     "batch norm": """
@@ -144,7 +188,7 @@ def space(body: str) -> Graph:
     return loads("\n".join(lines)).graph
 
 
-ALL = {**WEIGHTY, **NORMS}
+ALL = {**WEIGHTY, **UNORDERED, **NORMS}
 
 
 def trial(name: str, seed: int) -> tuple[ElasticNetworks, Settings, dict[str, Tensor]]:
@@ -167,6 +211,27 @@ def test_a_slice_computes_what_the_extracted_network_does(name: str, training: b
         after = networks.state_of(settings)
         for weight, value in alone.state_dict().items():  # running statistics too
             torch.testing.assert_close(after[weight], value, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_slices_do_not_depend_on_what_was_run_before(name: str) -> None:
+    graph = space(ALL[name])
+    networks = ElasticNetworks(graph, 1).double().eval()
+    several = [sample(graph, Random(seed)).settings for seed in range(8)]
+    batch: dict[str, Tensor] = {}
+    for settings in several:
+        batch |= batch_for(specialise(graph, settings), double=True) | batch
+    together = networks.run(several, batch)
+    for settings, found in zip(several, together, strict=True):
+        fresh = ElasticNetworks(graph, 1).double().eval()
+        [expected] = fresh.run([settings], batch)
+        assert_same(networks.run([settings], batch)[0], expected)
+        assert_same(found, expected)
+        assert_same(networks.state_of(settings), fresh.state_of(settings))
+
+
+def assert_same(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    torch.testing.assert_close(dict(found), dict(expected), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", WEIGHTY)
@@ -267,6 +332,22 @@ def test_weights_of_a_named_size_are_refused() -> None:
     x = input_node("x", f32(N, T))
     with pytest.raises(FusegraphError, match="E714"):
         slices_of(net(op("linear", x, key="y", out=3, bias=True)))
+
+
+def test_levels_have_no_slices() -> None:
+    with pytest.raises(FusegraphError, match="E718"):
+        slices_of(load_small(ROOT / "examples/assemblenet/moving_digits.fuse").graph)
+
+
+def test_what_is_kept_of_many_steps_does_not_grow() -> None:
+    networks, settings, batch = trial("tied layers", 0)
+    optimiser = SlicedOptimiser(networks, TrainSettings(optimiser="adamw"))
+    kept: list[int] = []
+    for _ in range(3):
+        networks.run([settings], batch)[0]["out"].sum().backward()
+        optimiser.step(settings, 0.01)
+        kept.append(optimiser.views)
+    assert kept[0] == kept[1] == kept[2] > 0
 
 
 def test_one_key_for_kernels_of_different_ranks_is_refused() -> None:

@@ -9,10 +9,13 @@ import pytest
 import torch
 
 from fusegraph.backends.torch import lower
+from fusegraph.backends.torch.elastic import slices_of
 from fusegraph.backends.torch.sampled import SampledNetworks
 from fusegraph.ir.decisions import OneOf
 from fusegraph.ir.diagnostics import FusegraphError, codes, explain, render
 from fusegraph.ir.node import choice, input_node
+from repository import ROOT
+from small_examples import load_small
 from torch_backend_networks import N, T, f32, net, op
 
 
@@ -65,6 +68,10 @@ def _of_another_space() -> None:
     SampledNetworks(spaces[0], 0).run(spaces[1:], {"x": torch.zeros(2, 8)})
 
 
+def _of_open_levels() -> None:
+    slices_of(load_small(ROOT / "examples/assemblenet/moving_digits.fuse").graph)
+
+
 WRONG: dict[str, Callable[[], None]] = {
     "E710": _space,
     "E711": _missing,
@@ -74,6 +81,7 @@ WRONG: dict[str, Callable[[], None]] = {
     "E715": _untold,
     "E716": _keyless,
     "E717": _of_another_space,
+    "E718": _of_open_levels,
 }
 
 

@@ -22,6 +22,9 @@ from ..backends.torch.elastic import ElasticNetworks
 from ..ir.decisions import Setting
 from .settings import TrainSettings
 
+MOST_VIEWS = 20_000
+"""Views that are remembered; beyond it all are forgotten."""
+
 _EPS = 1e-8  # torch.optim's
 
 
@@ -48,7 +51,8 @@ class SlicedOptimiser:
     """The optimiser of the settings, on the weights of elastic networks.
 
     `moments` are its state by name, a tensor for each parameter; `steps` counts for each. The
-    learning rate is given to each step.
+    learning rate is given to each step. Precondition: the networks stay on the device, and of the
+    precision, that they have now.
     """
 
     def __init__(self, networks: ElasticNetworks, settings: TrainSettings) -> None:
@@ -65,6 +69,11 @@ class SlicedOptimiser:
         self.steps = {
             name: torch.zeros((), device=p.device) for name, p in self._parameters.items()
         }
+
+    @property
+    def views(self) -> int:
+        """How many views of weights are remembered."""
+        return len(self._views)
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -109,6 +118,8 @@ class SlicedOptimiser:
                 {kind: cut.of(moment) for kind, moment in known.items()},
                 self.steps[name],
             )
+            if len(self._views) > MOST_VIEWS:
+                self._views.clear()
             if cut.view:
                 self._views[name, cut] = part
         return part

@@ -17,7 +17,7 @@ class Cut:
     Where they are next to each other, as they mostly are, what is cut is a view.
     """
 
-    __slots__ = ("_gaps", "_ranges", "entries", "view", "whole")
+    __slots__ = ("_flat", "_gaps", "_ranges", "_shape", "entries", "view", "whole")
 
     def __init__(self, entries: Sequence[Entries], shape: Sequence[int]) -> None:
         self.entries = tuple(entries)
@@ -28,6 +28,8 @@ class Cut:
             for axis, (each, run) in enumerate(zip(entries, runs, strict=True))
             if run is None
         ]
+        self._shape = tuple(shape)
+        self._flat: Tensor | None = None
         self.view = not self._gaps
         """Whether what is cut is a view of the tensor."""
         self.whole = self.view and all(
@@ -40,17 +42,22 @@ class Cut:
         if self.whole:
             return weight
         part = weight[self._ranges]
-        for axis, entries in self._gaps:
-            part = part.index_select(axis, entries.to(weight.device))
+        for place, (axis, entries) in enumerate(self._gaps):
+            if entries.device != weight.device:
+                entries = entries.to(weight.device)
+                self._gaps[place] = (axis, entries)
+            part = part.index_select(axis, entries)
         return part
 
     def put(self, weight: Tensor, values: Tensor) -> None:
-        """Write the part back into the tensor."""
+        """Write the part back into the tensor, which lies in one piece."""
         if self.view:
             weight[self._ranges].copy_(values)
             return
-        grid = torch.meshgrid([torch.from_numpy(e) for e in self.entries], indexing="ij")
-        weight.index_put_([places.to(weight.device) for places in grid], values)
+        if self._flat is None or self._flat.device != weight.device:
+            flat = np.ravel_multi_index(np.ix_(*self.entries), self._shape)
+            self._flat = torch.from_numpy(flat.reshape(-1)).to(weight.device)
+        weight.view(-1).index_copy_(0, self._flat, values.reshape(-1))
 
     def with_also(self, other: Cut, shape: Sequence[int]) -> Cut:
         """Along each axis what is in either."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -19,9 +21,11 @@ from ...compiler.elastic import ElasticWeights, elastic_weights
 from ...compiler.specialise import specialise
 from ...ir.cells import expand
 from ...ir.decisions import Setting
+from ...ir.diagnostics import Diagnostic, FusegraphError
 from ...ir.dims import symbols_in
 from ...ir.graph import Graph, graph
 from ...ir.node import Kernel, Node
+from ...ir.ops import LEVELS
 from ..names import path_of, state_name
 from . import modules as own
 from .cuts import Cut, Slices
@@ -40,6 +44,9 @@ Settings = Mapping[str, Setting]
 PLANS = 16
 """So many networks can be run again without being planned again."""
 
+MOST_SLICES = 20_000
+"""Slices that are remembered; beyond it all are forgotten."""
+
 _DTYPES = {"f32": torch.float32, "f64": torch.float64, "f16": torch.float16}
 
 
@@ -47,8 +54,11 @@ def slices_of(space: Graph) -> dict[str, ElasticWeights]:
     """What the networks of a space share, by key.
 
     Raises FusegraphError: E505 where the sizes of an axis are too many to list, E713 for a key of
-    different weights, E714 for a weight of a size that is known at run time only.
+    different weights, E714 for a weight of a size that is known at run time only, E718 for open
+    `levels`, whose graphs have no weights in common.
     """
+    if any(root.op is LEVELS for root in space.roots):
+        raise _of_levels(space)
     first: dict[str, Node] = {}
     for node in expand(space).order:
         if node.weights:
@@ -73,7 +83,7 @@ class ElasticNetworks(SharingNetworks):
         super().__init__(expand(space))
         self.shared = slices_of(self.space)
         self._settings: WeakKeyDictionary[Graph, Settings] = WeakKeyDictionary()
-        self._plans: dict[tuple[object, ...], Plan] = {}
+        self._plans: dict[tuple[object, ...], _Planned] = {}
         with own_generator(), torch.device("cpu"):
             _fill(self.weights, self.shared, seed)
 
@@ -99,33 +109,30 @@ class ElasticNetworks(SharingNetworks):
         own network, and running statistics end as if the networks had run one after the other.
         Raises FusegraphError E711 where an input is missing, E712 where one does not fit.
         """
-        if len(networks) == 1 or (self.training and self.planner.has_norms):
-            # Statistics of one channel have to follow each other, whatever slices it is in.
-            return [self.computed(self.plan(each, outputs), inputs)[0] for each in networks]
         graphs = [self.network(settings, outputs) for settings in networks]
+        # Statistics of one channel have to follow each other, whatever slices it is in; and what
+        # is the same graph may still have other entries of its weights.
+        follow = self.training and self.planner.has_norms
+        if len(networks) == 1 or follow or len(set(graphs)) < len(graphs):
+            return [self.computed(self._plan(s, outputs).plan, inputs)[0] for s in networks]
         return self.computed(self.planner.plan(graphs), inputs)
-
-    def plan(self, settings: Settings, outputs: Sequence[str] | None = None) -> Plan:
-        """The steps of one network; those of the last ones are kept."""
-        identity = (frozenset(settings.items()), None if outputs is None else tuple(outputs))
-        plan = self._plans.pop(identity, None)
-        if plan is None:
-            plan = self.planner.plan([self.network(settings, outputs)])
-        if len(self._plans) >= PLANS:
-            del self._plans[next(iter(self._plans))]
-        self._plans[identity] = plan
-        return plan
 
     def cuts(
         self, settings: Settings, outputs: Sequence[str] | None = None
-    ) -> dict[nn.Parameter, Cut]:
+    ) -> Mapping[nn.Parameter, Cut]:
         """What a network reads of each parameter."""
-        found: dict[nn.Parameter, Cut] = {}
-        for _, slices in self._slices(settings, outputs):
-            for name, parameter in slices.holder.named_parameters(recurse=False):
-                cut, known = slices.cuts[name], found.get(parameter)
-                found[parameter] = cut if known is None else known.with_also(cut, parameter.shape)
-        return found
+        return self._plan(settings, outputs).cuts
+
+    def _plan(self, settings: Settings, outputs: Sequence[str] | None) -> _Planned:
+        """The steps of one network; those of the last ones are kept."""
+        identity = (frozenset(settings.items()), None if outputs is None else tuple(outputs))
+        planned = self._plans.pop(identity, None)
+        if planned is None:
+            planned = _Planned(self.planner.plan([self.network(settings, outputs)]))
+        if len(self._plans) >= PLANS:
+            del self._plans[next(iter(self._plans))]
+        self._plans[identity] = planned
+        return planned
 
     def state_of(
         self, settings: Settings, outputs: Sequence[str] | None = None
@@ -133,7 +140,7 @@ class ElasticNetworks(SharingNetworks):
         """The weights of one network by the names of `lower(network)`; mostly views."""
         return {
             f"{state_name(key)}.{name}": value
-            for key, slices in self._slices(settings, outputs)
+            for key, slices in self._plan(settings, outputs).slices
             for name, value in slices.state.items()
         }
 
@@ -145,12 +152,6 @@ class ElasticNetworks(SharingNetworks):
         network.load_state_dict({n: v.detach().clone() for n, v in state.items()}, assign=True)
         return network.train(self.training)
 
-    def _slices(
-        self, settings: Settings, outputs: Sequence[str] | None
-    ) -> list[tuple[str, Slices]]:
-        plan = self.plan(settings, outputs)
-        return [(s.node.key, s.module) for s in plan.steps if isinstance(s.module, Slices)]
-
     def _new_planner(self) -> Planner:
         modules = dict(self.weights.named_modules())
         holders = {key: modules[state_name(key)] for key in self.shared}
@@ -161,8 +162,32 @@ class ElasticNetworks(SharingNetworks):
         return {**kept, "_settings": WeakKeyDictionary[Graph, Settings](), "_plans": {}}
 
 
+@dataclass(frozen=True)
+class _Planned:
+    """A plan of one network, and what it reads of the weights."""
+
+    plan: Plan
+
+    @cached_property
+    def slices(self) -> list[tuple[str, Slices]]:
+        """By key; a key stands as often as it is read."""
+        return [(s.node.key, s.module) for s in self.plan.steps if isinstance(s.module, Slices)]
+
+    @cached_property
+    def cuts(self) -> Mapping[nn.Parameter, Cut]:
+        """What is read of each parameter, by all steps together."""
+        found: dict[nn.Parameter, Cut] = {}
+        for _, slices in self.slices:
+            for name, parameter in slices.holder.named_parameters(recurse=False):
+                cut, known = slices.cuts[name], found.get(parameter, slices.cuts[name])
+                found[parameter] = cut if known is cut else known.with_also(cut, parameter.shape)
+        return found
+
+
 class _ElasticPlanner(Planner):
     """Steps on slices; `settings` has those of every network that is planned."""
+
+    apart = True
 
     def __init__(
         self,
@@ -177,7 +202,6 @@ class _ElasticPlanner(Planner):
         self._settings = settings
         self._bound: dict[tuple[Kernel, str, tuple[object, ...]], tuple[Call, Slices]] = {}
         self._cut: dict[tuple[str, object], Slices] = {}
-        self._conditional = any(use.conditional for w in weights.values() for use in w.uses)
         self._deciding = {
             key: sorted({name for use in shared.uses for name in use.decisions})
             for key, shared in weights.items()
@@ -185,8 +209,6 @@ class _ElasticPlanner(Planner):
 
     def serves(self, step: Step, network: Graph, found: Mapping[Node, Step]) -> bool:
         """See `Planner.serves`: other settings may give an equal node other entries."""
-        if not self._conditional:
-            return True
         stale = [i for i in step.inputs if found[i.node] is not i]
         if stale:
             return False
@@ -194,6 +216,9 @@ class _ElasticPlanner(Planner):
 
     def bound(self, node: Node, network: Graph) -> tuple[Call, nn.Module]:
         """See `Planner.bound`."""
+        if len(self._bound) > MOST_SLICES:
+            self._bound.clear()
+            self._cut.clear()
         settings = self._settings[network]
         state = tuple([settings.get(name) for name in self._deciding.get(node.key, ())])
         identity = (node.kernel, node.key, state)
@@ -208,10 +233,7 @@ class _ElasticPlanner(Planner):
         shared = self._weights.get(node.key)
         names = [name for name, _ in wanted]
         for use in () if shared is None else shared.uses:
-            try:
-                entries = use.entries(settings)
-            except KeyError:  # it reads what this network does not reach
-                continue
+            entries = use.entries(settings)
             if [tuple(map(len, axes)) for axes in entries] == [shape for _, shape in wanted]:
                 cuts = map(Cut, entries, self._weights[node.key].shapes)
                 return self._once(node.key, dict(zip(names, cuts, strict=True)))
@@ -225,6 +247,19 @@ class _ElasticPlanner(Planner):
         if slices is None:
             slices = self._cut[key, same] = Slices(self._holders[key], cuts)
         return slices
+
+
+def _of_levels(space: Graph) -> FusegraphError:
+    return FusegraphError(
+        Diagnostic(
+            code="E718",
+            message=f"the networks of `{space.name}` cannot share weights by slices: `levels` "
+            "leaves open which nodes there are",
+            place=space.name,
+            help="take a space whose open decisions are numbers, ops, inputs and depth, or search "
+            "this one by `evolution`",
+        )
+    )
 
 
 # ── where weights start ──────────────────────────────────────────────────────────────────────────
@@ -248,13 +283,12 @@ def _fill(root: nn.Module, shared: Mapping[str, ElasticWeights], seed: int) -> N
 
 
 def _hold(module: nn.Module, shared: ElasticWeights) -> None:
-    fan_in = max(1, math.prod(shared.shapes[0][1:]))
     for weight, shape in zip(shared.weights, shared.shapes, strict=True):
-        if not shape:
+        if weight.buffer and not shape:
             module.register_buffer(weight.name, torch.tensor(0))
             continue
         values = torch.zeros(shape, dtype=_DTYPES[shared.dtype])
-        _start(values, weight.init, fan_in)
+        _start(values, weight.init, max(1, shared.fan_in))
         if weight.buffer:
             module.register_buffer(weight.name, values)
         else:
@@ -266,7 +300,8 @@ def _start(values: Tensor, init: str, fan_in: int) -> None:
     name, _, argument = init.rstrip(")").partition("(")
     match name:
         case "kaiming_uniform":
-            nn.init.kaiming_uniform_(values, a=math.sqrt(5))
+            spread = nn.init.calculate_gain("leaky_relu", math.sqrt(5)) / math.sqrt(fan_in)
+            nn.init.uniform_(values, -math.sqrt(3) * spread, math.sqrt(3) * spread)
         case "fan_in_uniform":
             nn.init.uniform_(values, -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in))
         case "fill":

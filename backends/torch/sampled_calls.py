@@ -40,6 +40,10 @@ class Sizes(dict[str, int]):
         return found
 
 
+MOST_CALLS = 20_000
+"""Functions that are remembered; beyond it all are forgotten."""
+
+
 class Calls:
     """The function of each kind of op, made when it is first met."""
 
@@ -49,6 +53,8 @@ class Calls:
 
     def of(self, node: Node, own: bool) -> Call:
         """`own`: whether the module at the key is the one that the op itself would make."""
+        if len(self._made) > MOST_CALLS:
+            self._made.clear()
         identity = (node.kernel, own)
         found = self._made.get(identity)
         if found is None:

@@ -45,7 +45,12 @@ class Plan:
 
 
 class Planner(ABC):
-    """Makes plans for networks of one space."""
+    """Makes plans for networks of one space.
+
+    `apart`: whether equal nodes of different networks may be different steps.
+    """
+
+    apart = False
 
     def __init__(self, space: Graph) -> None:
         self._space = space
@@ -80,25 +85,25 @@ class Planner(ABC):
         read: set[Node] = set()
         steps: dict[Node, Step] = {}
         norms: list[Step] = []
+        order: dict[Step, None] = {}
         for network in networks:
             require_settled(network)
             roots = [root if root.flat else _flattened(root, self._flat) for root in network.roots]
-            if self.has_norms:
-                alone: dict[Node, Step] = {}
-                self._collect(network, roots, alone, steps)
+            alone = dict[Node, Step]() if self.has_norms or self.apart else steps
+            self._collect(network, roots, alone, steps)
+            if alone is not steps:
                 norms += _in_order([step for step in alone.values() if step.norm], network)
+                order.update(dict.fromkeys(alone.values()))
                 steps.update(alone)
-            else:
-                self._collect(network, roots, steps, steps)
             names = [name for name, _ in network.outputs]
-            outputs.append(tuple(zip(names, [steps[root] for root in roots], strict=True)))
+            outputs.append(tuple(zip(names, [alone[root] for root in roots], strict=True)))
             read.update(network.inputs)
         inputs = [node for node in self._space.inputs if node in read]
         if len(inputs) < len(read):
             name = next(node["name"] for node in read if node not in inputs)
             raise foreign(self._space, f"reads an input `{name}` that the space has not")
         self._last = steps
-        return Plan(list(steps.values()), inputs, outputs, norms)
+        return Plan(list(order or steps.values()), inputs, outputs, norms)
 
     def _collect(
         self,

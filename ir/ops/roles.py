@@ -168,6 +168,47 @@ def joined(size: Static, parts: Sequence[Roles], types: Sequence[Type]) -> Roles
     return Joined(size, tuple(parts), tuple([type.maybe for type in types]))
 
 
+def part_of(roles: Roles, start: Static, stop: Static) -> Roles | None:
+    """The entries from `start` up to `stop`, where parts of the axis end there, or may.
+
+    So what takes the halves of an axis by slices keeps them apart, however long they are.
+    """
+    pieces = _pieces(roles)
+    at: Static = 0
+    for place, piece in enumerate(pieces):
+        if equal(at, start):
+            return _first_of(pieces[place:], stop - start)
+        at = at + piece.size
+    if len(pieces) == 1 and isinstance(pieces[0], Stretch):
+        return _first_of([_cut(pieces[0], start)[1]], stop - start)
+    return None
+
+
+def _pieces(roles: Roles) -> list[Roles]:
+    roles = resolved(roles)
+    if isinstance(roles, Joined) and not any(roles.there):
+        return [piece for part in roles.parts for piece in _pieces(part)]
+    return [roles]
+
+
+def _first_of(pieces: Sequence[Roles], size: Static) -> Roles | None:
+    """The first so many entries."""
+    have: Static = 0
+    for end, piece in enumerate(pieces, start=1):
+        have = have + piece.size
+        if equal(have, size):
+            return piece if end == 1 else Joined(size, tuple(pieces[:end]), (None,) * end)
+    if len(pieces) == 1 and isinstance(pieces[0], Stretch):
+        return _cut(pieces[0], size)[0]
+    return None
+
+
+def _cut(stretch: Stretch, size: Static) -> tuple[Stretch, Stretch]:
+    halves = Stretch(size), Stretch(stretch.size - size)
+    stretch.bound = Joined(stretch.size, halves, (None, None))
+    return halves
+
+
 def crossed(size: Static, parts: Sequence[Roles]) -> Roles:
     """All combinations; parts of one entry add nothing."""
     more = [part for part in parts if not equal(part.size, 1)]
@@ -198,30 +239,32 @@ def follow(given: Given) -> Assigned:
 def regrouped(given: Given) -> Assigned:
     """The elements in their order under another shape: axes are merged, and split."""
     [type], [axes] = given.types, given.inputs
-    out: list[Roles] = []
-    taken, sizes = 0, given.type.shape
-    while len(out) < len(sizes):
-        i, j = _group(type.shape[taken:], sizes[len(out) :])
-        before, after = axes[taken : taken + i], sizes[len(out) : len(out) + j]
-        new: Axes = stretches(after)
+    before = [(axis, size) for axis, size in zip(axes, type.shape, strict=True) if size != 1]
+    places = [place for place, size in enumerate(given.type.shape) if size != 1]
+    sizes = [given.type.shape[place] for place in places]
+    found: list[Roles] = []
+    while len(found) < len(sizes):
+        i, j = _group([size for _, size in before], sizes[len(found) :])
+        merged, split = [axis for axis, _ in before[:i]], sizes[len(found) : len(found) + j]
+        new = stretches(split)
         if j == 1:
-            new = (crossed(after[0], before),)
+            new = (crossed(split[0], merged),)
         elif i == 1:
-            same(before[0], crossed(before[0].size, new))
-        taken += i
-        out += new
+            same(merged[0], Crossed(merged[0].size, new))
+        before = before[i:]
+        found += new
+    out: list[Roles] = [Stretch(1) for _ in given.type.shape]
+    for place, roles in zip(places, found, strict=True):
+        out[place] = roles
     return Assigned(tuple(out))
 
 
 def _group(before: Sequence[Static], after: Sequence[Static]) -> tuple[int, int]:
-    """How many axes of each side, at least one of each, have the same product; fewest first."""
+    """How many axes of each side have the same product, fewest first; all, where none have."""
     for total in range(2, len(before) + len(after)):
         for i in range(max(1, total - len(after)), min(total, len(before) + 1)):
             if equal(_product(before[:i]), _product(after[: total - i])):
-                rest = before[i:], after[total - i :]
-                # What is left over are axes of size 1, which belong to the last group.
-                if all(rest) or not any(rest):
-                    return i, total - i
+                return i, total - i
     return len(before), len(after)
 
 

@@ -20,7 +20,7 @@ from .base import (
     require_rank,
 )
 from .products import product, spread_pads
-from .roles import Assigned, Given, Roles, joined, regrouped, same
+from .roles import Assigned, Given, Roles, follow, joined, part_of, regrouped, same
 
 
 def _concat(types: Sequence[Type], attrs: Attrs) -> Type:
@@ -145,6 +145,17 @@ def _slice(types: Sequence[Type], attrs: Attrs) -> Type:
     return tensor(types[0].dtype, tuple(shape))
 
 
+def _slice_roles(given: Given) -> Assigned:
+    axis: int = given.attrs["axis"]
+    out: list[Roles] = [*follow(given).out]
+    size = given.types[0].shape[axis]
+    if given.attrs["step"] == 1 and isinstance(size, Expr) and size.open:
+        out[axis] = (
+            part_of(given.inputs[0][axis], given.attrs["start"], given.attrs["stop"]) or out[axis]
+        )
+    return Assigned(tuple(out))
+
+
 def _pad_complete(types: Sequence[Type], attrs: Attrs) -> Attrs:
     return {"pad": spread_pads(attrs["pad"], types[0].rank - 2)}
 
@@ -227,6 +238,7 @@ OPS = (
         ),
         complete=_slice_complete,
         takes="anything",
+        roles=_slice_roles,
     ),
     Op(
         "pad",
