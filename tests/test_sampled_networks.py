@@ -283,6 +283,18 @@ def test_a_stack_learns_as_its_networks_do() -> None:
         torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-12, atol=1e-14)
 
 
+def test_a_second_derivative_is_refused_and_not_wrong() -> None:
+    space = load_small(ROOT / "examples" / "mfas" / "av_mnist.fuse").graph
+    networks = drawn(space, 3)
+    shared = SampledNetworks(space, 0).double()
+    [(_, outputs)] = shared.stacked(networks, batch_of(networks))
+    weight = shared.get_parameter("weights.logits.weight")
+    loss = outputs["logits"].square().sum()
+    [first] = torch.autograd.grad(loss, [weight], create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.square().sum().backward()
+
+
 def test_inputs_get_gradients_too() -> None:
     space = loads(_SMALL).graph
     shared = SampledNetworks(space, 0).double()

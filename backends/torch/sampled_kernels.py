@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from .sampled_banks import Gradients, Pool, Read, opened, part_of
 
@@ -97,7 +98,7 @@ _BACK: dict[str, Callable[[Tensor, Tensor, float, Tensor], Tensor]] = {
 
 
 class _Run(torch.autograd.Function):
-    """The whole program. Gradients reach the weights alone."""
+    """The whole program. Gradients reach the weights alone, and are not to be derived again."""
 
     @staticmethod
     def forward(
@@ -150,7 +151,10 @@ class _Run(torch.autograd.Function):
         )
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grads: Tensor | None
+    ) -> tuple[Any, ...]:
         program: Program = ctx.program
         stores: dict[int, Tensor] = ctx.stores
         weights: Sequence[Tensor] = ctx.saved_tensors
