@@ -25,11 +25,11 @@ from ..training.events import BatchEnded, TrainingEvent
 from ..training.loop import FitResult, choose_device, fit
 from ..training.settings import TrainSettings
 from ..training.side_by_side import Trainee, fit_side_by_side
-from ..training.steps import Diverged
 from ..training.together import together
-from .heads import DataHead, heads_of, valid_of_each
+from .heads import DataHead, heads_of, valid_figures, valid_of_each
 from .learned import learned_connections
 from .price import figures, measure_of, priced
+from .problems import problem
 from .run_folder import RunFolder
 from .sources import carry_over
 from .tasks import Prepared
@@ -247,12 +247,19 @@ def measured(
 
     Raises FusegraphError E701 where its loss is not finite.
     """
-    judged = [head.judge(module, settings) for head in heads_of(module, data)]
-    loss, score = [sum(each) / len(judged) for each in zip(*judged, strict=True)]
+    judged = {head.output: head.judge(module, settings) for head in heads_of(module, data)}
+    loss, score = [sum(each) / len(judged) for each in zip(*judged.values(), strict=True)]
     if not math.isfinite(loss):
-        raise Diverged(0, None, loss)
+        raise problem(
+            "E701",
+            "the network cannot be measured with the weights that it has: expected a finite loss, "
+            f"found {loss} in validation",
+            "validation",
+            help="where they are the search's, lower `learning_rate` in `[search.train]`, or train "
+            'from new weights by `inherit = "no"` in `[train]`',
+        )
     told = {"epochs": 0.0, "best_epoch": 0.0, "valid_loss": loss}
-    return score, {**told, **valid_of_each(module, data, settings)}
+    return score, {**told, **valid_figures({output: own for output, (_, own) in judged.items()})}
 
 
 def outcome(result: FitResult) -> dict[str, float]:

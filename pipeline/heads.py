@@ -93,7 +93,8 @@ def _part(module: Network, output: str) -> Forward:
     with torch.device("meta"):  # its own weights are never used
         part = lower(part_for(module.graph, output))
     names = list(part.parameter_names)
-    own = part.state_dict().keys()
+    # Not of the `state_dict`: a buffer that is not persistent is missing there, and stays on meta.
+    own = [name for name, _ in (*part.named_parameters(), *part.named_buffers())]
 
     def forward(network: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
         part.train(network.training)
@@ -112,8 +113,15 @@ def valid_of_each(module: Network, data: TaskData, settings: TrainSettings) -> d
     """
     if not isinstance(data, JointData):
         return {}
-    heads = heads_of(module, data)
-    return {f"{VALID_OF}{head.output}": head.judge(module, settings)[1] for head in heads}
+    return valid_figures({h.output: h.judge(module, settings)[1] for h in heads_of(module, data)})
+
+
+def valid_figures(scores: Mapping[str, float]) -> dict[str, float]:
+    """The validation scores of a network by output, as figures of a trial; of one output none,
+    since its score is the trial's.
+    """
+    several = len(scores) > 1
+    return {f"{VALID_OF}{output}": score for output, score in scores.items() if several}
 
 
 def expect_to_be_scored(data: TaskData, settings: TrainSettings) -> None:

@@ -234,12 +234,14 @@ def _finals(
     )
     if not found:
         failed = [r.reason for r in store.trials("final").values() if r.reason]
+        kept = inherit == "keep"
+        done, at = ("measured", "search.train") if kept else ("trained to completion", "train")
         raise problem(
             "E636",
-            f"none of the best {len(candidates)} networks could be trained to completion",
+            f"none of the best {len(candidates)} networks could be {done}",
             folder.path,
             notes=tuple(dict.fromkeys(failed))[:3],
-            help="look at the reasons: often the learning rate of `[train]` is too high",
+            help=f"look at the reasons: often the learning rate of `[{at}]` is too high",
         )
     return tuple(found)
 

@@ -87,10 +87,12 @@ def prepare(task: Task, *, allow_hooks: bool = False) -> Prepared:
     if task.settings.joint:
         from .heads import expect_to_be_scored
 
-        try:
-            expect_to_be_scored(prepared.data, task.settings.train)
-        except FusegraphError as error:
-            raise at_key(error, task, "train.metric", "E706") from None
+        for section in ("search.train", "train"):
+            settings = task.settings.train if section == "train" else task.settings.search.train
+            try:
+                expect_to_be_scored(prepared.data, settings)
+            except FusegraphError as error:
+                raise at_key(error, task, f"{section}.metric", "E706") from None
     return prepared
 
 

@@ -16,6 +16,7 @@ from cli_calls import good
 from fusegraph.backends.torch import lower
 from fusegraph.ir.diagnostics import Diagnostic, FusegraphError, explain
 from fusegraph.ir.dsl import load
+from fusegraph.pipeline import heads as pipeline_heads
 from fusegraph.pipeline.evaluate import measured
 from fusegraph.pipeline.heads import heads_of
 from fusegraph.pipeline.infer import infer
@@ -34,6 +35,7 @@ from fusegraph.tasks.joint import inputs_for, joint_of, part_for
 from fusegraph.tasks.manifest import LabelKind
 from fusegraph.tasks.task_file import Task, load_task
 from fusegraph.training.checkpoints import load_checkpoint
+from fusegraph.training.loop import judge
 from gradient_conformance import LIMITED
 from joint_task import SPACE, TASK, write_joint_task
 from searcher_conformance import PROGRESSIVE, space_of
@@ -156,17 +158,27 @@ def test_the_classes_of_each_output_are_those_of_its_own_data(task: Task) -> Non
     assert "the output `digits` of `joint` is 5 wide, and the data has 4 classes" in found.message
 
 
-def test_a_metric_that_a_further_data_set_lacks_is_told_at_its_key(task: Task) -> None:
-    with FeatureWriter(task.path("many"), LabelKind(kind="multi", classes=4)) as writer:
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('device = "cpu"', 'metric = "top_k"'),
+        ("learning_rate = 1e-2 }", 'metric = "top_k" }'),
+    ],
+)
+def test_a_metric_that_a_further_data_set_lacks_is_told_at_its_key(
+    task: Task, tmp_path: Path, old: str, new: str
+) -> None:
+    many = tmp_path / "many"
+    with FeatureWriter(many, LabelKind(kind="multi", classes=4)) as writer:
         for split in ("train", "valid"):
             writer.add(split, {"image": np.ones((6, 5), np.float32)}, np.eye(4, dtype=int)[[0] * 6])
-    file = changed(task, 'features = "still"', 'features = "many"')
+    file = changed(task, 'features = "still"', f"features = '{many}'")
     check_task(file)
-    file.write_text(file.read_text().replace('device = "cpu"', 'metric = "top_k"'))
+    file.write_text(file.read_text().replace(old, new))
     found = told(file)
     assert found.code == "E706"
     assert found.span is not None
-    assert file.read_text().splitlines()[found.span.line - 1] == 'metric = "top_k"'
+    assert new in file.read_text().splitlines()[found.span.line - 1]
 
 
 # ── searching and training ───────────────────────────────────────────────────────────────────────
@@ -192,6 +204,35 @@ def test_the_weights_of_a_joint_run_score_as_it_says(
     module.load_state_dict(load_checkpoint(folder.checkpoint).tensors)
     score, _ = measured(module, prepare(task).data, task.settings.train)
     assert score == searched["results"]["score"]
+
+
+def test_a_network_is_measured_by_one_pass_over_each_data_set(
+    searched: Mapping[str, Any], task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[int] = []
+
+    def counted(module: Any, source: Any, *rest: Any, **named: Any) -> tuple[float, float]:
+        passes.append(len(source))
+        return judge(module, source, *rest, **named)
+
+    monkeypatch.setattr(pipeline_heads, "judge", counted)
+    module = lower(open_source(searched["folder"].best).network)
+    score, told = measured(module, prepare(task).data, task.settings.train)
+    assert len(passes) == 2
+    assert score == (told["valid of logits"] + told["valid of digits"]) / 2
+
+
+def test_weights_that_cannot_be_measured_are_no_failure_of_a_training(
+    searched: Mapping[str, Any], task: Task
+) -> None:
+    module = lower(open_source(searched["folder"].best).network)
+    with torch.no_grad():
+        next(module.parameters()).fill_(torch.nan)
+    with pytest.raises(FusegraphError, match="E701") as raised:
+        measured(module, prepare(task).data, task.settings.train)
+    [found] = raised.value.diagnostics
+    assert "cannot be measured with the weights that it has" in found.message
+    assert "[search.train]" in found.help
 
 
 def test_an_exported_joint_network_is_measured_by_output(
