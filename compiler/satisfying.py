@@ -10,7 +10,7 @@ ones any, by lot.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import heappop, heappush
 from random import Random
 from weakref import WeakKeyDictionary
@@ -27,6 +27,8 @@ from .partial_costs import Bounds
 from .requirements import is_measured
 
 Settings = dict[str, Setting]
+InOrder = Callable[[Decision], Sequence[Setting]]
+"""The settings of a decision, those first that are to be tried first."""
 
 MOST_TRIED = 20_000
 """Settings whose bounds are looked at before a search is given up, in seconds."""
@@ -95,13 +97,20 @@ class Satisfying:
         """The keys of all decisions, those on which most others depend first."""
         return sorted(self._decisions, key=lambda key: -self._shared.get(key, 0))
 
-    def each(self, rng: Random) -> Iterator[Settings]:
+    def each(self, rng: Random, in_order: InOrder | None = None) -> Iterator[Settings]:
         """All that may satisfy what is required, each once, in an order by lot.
 
         The first ones are not drawn uniformly: each decision in turn takes any setting that the
-        bounds leave. Raises GivenUp.
+        bounds leave; `in_order` says which it tries, and which first. Raises GivenUp.
         """
         self._tried = 0
+
+        def by_lot(decision: Decision) -> Sequence[Setting]:
+            settings = list(decision.settings())
+            rng.shuffle(settings)
+            return settings
+
+        in_order = in_order or by_lot
         pending = [iter([Settings()] if self.possible({}) else [])]
         while pending:
             settled = next(pending[-1], None)
@@ -113,7 +122,7 @@ class Satisfying:
                 order = self._skeleton.order
                 yield {key: settled[key] for key in sorted(settled, key=order.__getitem__)}
             else:
-                pending.append(self._settled(settled, decision, rng))
+                pending.append(self._settled(settled, decision, in_order(decision)))
 
     def nearest(self) -> tuple[str, ...]:
         """What the genotype has that comes nearest to satisfying all that is required, a note for
@@ -153,9 +162,9 @@ class Satisfying:
             settled = ways[distances.index(least)]
         return settled, least
 
-    def _settled(self, settled: Settings, decision: Decision, rng: Random) -> Iterator[Settings]:
-        settings = list(decision.settings())
-        rng.shuffle(settings)
+    def _settled(
+        self, settled: Settings, decision: Decision, settings: Sequence[Setting]
+    ) -> Iterator[Settings]:
         for setting in settings:
             self._tried += 1
             if self._tried > MOST_TRIED:

@@ -3,20 +3,29 @@
 The product is over the decisions that A *reaches*: what is not reached is no part of a network, and
 with it one network would be counted under many settings. So the probabilities of all genotypes of a
 space add up to one (the paper's spaces reach every decision, where it makes no difference).
+
+Networks that fail a `require` are drawn again, so those that are drawn are from P(A | alpha) given
+that they satisfy it. Where hardly any draw does, each decision in turn is drawn by its law from the
+settings that the bounds of costs leave, given those before it. That is another distribution: what
+is settled first knows less of what is required than P(A | alpha) given that it is satisfied.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from itertools import islice
+from math import log
 from random import Random
+from sys import float_info
 
 import torch
 from torch import Tensor
 
 from ...compiler.cost_bounds import unreachable
-from ...compiler.explore import BEFORE_BOUNDS, TRIES, holds
+from ...compiler.explore import BEFORE_BOUNDS, MOST_RUN, TRIES, holds
 from ...compiler.requirements import nearest_miss
+from ...compiler.satisfying import GivenUp, InOrder, Satisfying, satisfying
 from ...ir.decisions import Decision, KOf, OneOf, Setting
 from ...ir.diagnostics import Diagnostic, FusegraphError
 from ...ir.graph import Graph
@@ -26,6 +35,9 @@ from ..errors import search_error
 from .laws import SETTINGS, Law, law_of
 
 Settings = Mapping[str, Setting]
+
+TRIES_WHERE_RARE = 20
+"""In place of TRIES, where of draws with all alpha 0 none satisfies `require`: alpha may know."""
 
 
 class Prior:
@@ -47,8 +59,8 @@ class Prior:
     def draw(self, rng: Random, count: int, fixed: Settings) -> list[dict[str, Setting]]:
         """So many networks, each the settings of what it reaches.
 
-        What fails a `require` of the space is drawn again, so networks are drawn from P given that
-        they satisfy it. Raises FusegraphError E503 where none was found.
+        They satisfy every `require` of the space, see the module. Raises FusegraphError E503 where
+        none was found.
         """
         draws = {key: law.drawing() for key, law in self.laws.items() if key not in fixed}
 
@@ -56,15 +68,37 @@ class Prior:
             known = fixed.get(decision.key)
             return draws[decision.key](rng) if known is None else known
 
-        return [self._satisfying(choose) for _ in range(count)]
+        def in_order(decision: Decision) -> Sequence[Setting]:
+            known = fixed.get(decision.key)
+            return by_lot(self.laws[decision.key], rng) if known is None else [known]
 
-    def _satisfying(self, choose: Callable[[Decision], Setting]) -> dict[str, Setting]:
+        return [self._satisfying(choose, in_order, rng) for _ in range(count)]
+
+    def _satisfying(
+        self, choose: Callable[[Decision], Setting], in_order: InOrder, rng: Random
+    ) -> dict[str, Setting]:
+        search: Satisfying | None = None
         seen: list[dict[str, Setting]] = []
-        while len(seen) < TRIES and not (len(seen) == BEFORE_BOUNDS and unreachable(self.space)):
+        most = TRIES
+        while len(seen) < most:
+            if len(seen) == BEFORE_BOUNDS:
+                if unreachable(self.space):
+                    break
+                search = satisfying(self.space)
+                most = TRIES_WHERE_RARE if search is not None and search.rare else TRIES
             settings = walk(self.space, choose)
             if holds(self.space, settings):
                 return settings
             seen.append(settings)
+        nearest: tuple[str, ...] = ()
+        if search is not None:
+            try:
+                for settings in islice(search.each(rng, in_order), MOST_RUN):
+                    if holds(self.space, settings):
+                        return settings
+            except GivenUp:
+                pass
+            nearest = search.nearest()
         raise FusegraphError(
             Diagnostic(
                 code="E503",
@@ -73,7 +107,7 @@ class Prior:
                 notes=(
                     f"{len(seen)} genotypes were drawn",
                     *unreachable(self.space),
-                    *nearest_miss(self.space, seen),
+                    *(nearest or nearest_miss(self.space, seen)),
                 ),
                 help="widen the range to a value that can be reached, or open more decisions",
             )
@@ -130,6 +164,21 @@ class Prior:
             raise architecture_diverged(
                 next(key for key, alpha in alphas.items() if not alpha.isfinite().all()), help
             )
+
+
+def by_lot(law: Law, rng: Random) -> list[Setting]:
+    """All settings, one drawn by the law after the other, each among those that are left.
+
+    They come as in a race of exponential clocks, each as fast as its setting is probable.
+    """
+    settings = list(law.decision.settings())
+    with torch.no_grad():
+        rates: list[float] = law.log_probability(settings).tolist()
+    times = {
+        setting: log(max(rng.expovariate(1.0), float_info.min)) - rate
+        for setting, rate in zip(settings, rates, strict=True)
+    }
+    return sorted(settings, key=times.__getitem__)
 
 
 def _no_law(searcher: str, space: Graph, missing: Sequence[Decision]) -> FusegraphError:
