@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 import torch
 
+from fusegraph.compiler.explore import sample
 from fusegraph.compiler.requirements import satisfied
 from fusegraph.ir.diagnostics import FusegraphError
+from fusegraph.ir.genotype import Genotype
+from fusegraph.ir.graph import Graph
+from fusegraph.searchers.once import constrained
 from fusegraph.searchers.once.constrained import ConstrainedEvolutionSearch, fit
 from fusegraph.searchers.parsec.prior import Prior
 from fusegraph.searchers.registry import make_searcher
@@ -58,6 +63,24 @@ def test_only_networks_within_the_constraints_are_scored_and_returned() -> None:
     found = searcher.best(100)
     assert found
     assert all(satisfied(space_of(text), scored.genotype.settings) for scored in found)
+
+
+def test_a_network_is_looked_for_once_where_the_first_candidates_fail_what_is_required(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked: list[Genotype] = []
+
+    def counted(space: Graph, rng: Random) -> Genotype:
+        looked.append(sample(space, rng))
+        return looked[-1]
+
+    monkeypatch.setattr(constrained, "sample", counted)
+    text = LIMITED.replace("parameters <= 80", "parameters >= 50")
+    searcher = evolution(text, epochs=3)
+    searcher.begin(SmallData(), SETTINGS, None)
+    found = [searcher.epoch().genotype for _ in range(3)]
+    assert found == looked * 3
+    assert satisfied(space_of(text), found[0].settings)
 
 
 def test_an_impossible_constraint_is_told_at_once() -> None:

@@ -16,7 +16,7 @@ from fusegraph.compiler.explore import enumerate_genotypes, sample
 from fusegraph.compiler.requirements import satisfied
 from fusegraph.ir.decisions import Setting
 from fusegraph.ir.graph import Graph
-from fusegraph.searchers.once.options import PerturbationOptions
+from fusegraph.searchers.once.options import PerturbationOptions, open_decisions
 from fusegraph.searchers.once.perturbation import Perturbation, within_reach
 from fusegraph.searchers.parsec.prior import Prior
 from generators import some
@@ -57,7 +57,7 @@ def selected(
     space = space_of(text)
     chosen = options or PerturbationOptions()
     selection = Perturbation(space, prior_of(space, seed, spread), chosen, seed)
-    for number in range(1, selection.steps + 1):
+    for number in range(1, len(open_decisions(space)) + 1):
         selection.step(number, score)
     return selection.chosen()
 
@@ -123,7 +123,7 @@ def test_what_is_selected_satisfies_what_the_space_requires(seed: int, most: int
         asked.append(settings)
         return unit(seed, sorted(settings.items()))
 
-    for number in range(1, selection.steps + 1):
+    for number in range(1, len(open_decisions(space)) + 1):
         selection.step(number, score)
         assert satisfied(space, selection.chosen())
     assert all(satisfied(space, settings) for settings in asked)
@@ -182,7 +182,7 @@ def test_a_decision_that_nothing_reaches_any_more_is_passed_over() -> None:
     selection = Perturbation(space, Prior(space), options, 0)
     order = list(space.decisions)
     counts: list[int] = []
-    for number in [order.index("logits.layers") + 1, *range(1, selection.steps + 1)]:
+    for number in [order.index("logits.layers") + 1, *range(1, len(open_decisions(space)) + 1)]:
         before = len(asked)
         selection.step(number, score)
         counts.append(len(asked) - before)
@@ -216,7 +216,7 @@ def test_a_selection_that_is_put_back_goes_on_as_it_would_have(text: str) -> Non
 
     whole = Perturbation(space, prior, options, 3)
     again = Perturbation(space, prior, options, 3)
-    for number in range(1, whole.steps + 1):
+    for number in range(1, len(open_decisions(space)) + 1):
         whole.step(number, score)
         again.step(number, score)
         state = json.loads(json.dumps(again.state()))

@@ -41,12 +41,8 @@ class Evolving:
         self._prior = prior
         self._seed = seed
         self._parents = options.parents
+        self._first: Settings | None = None
         self.evolution = ConstrainedEvolution(space, options, seed)
-
-    @property
-    def steps(self) -> int:
-        """The first population and the generations."""
-        return 1 + self.evolution.generations
 
     def step(self, number: int, score: Score) -> None:
         """Breed and score a generation."""
@@ -58,10 +54,12 @@ class Evolving:
         """
         if best := self.evolution.best(1):
             return dict(best[0].genotype.settings)
-        found = self._prior.most_probable({})
-        if holds(self._space, found):
-            return found
-        return dict(sample(self._space, generator(self._seed, "witness")).settings)
+        if self._first is None:
+            self._first = self._prior.most_probable({})
+            if not holds(self._space, self._first):
+                found = sample(self._space, generator(self._seed, "witness"))
+                self._first = dict(found.settings)
+        return self._first
 
     def shown(self) -> Shown:
         """See the class; all the same before the first population."""
@@ -106,6 +104,10 @@ class ConstrainedEvolutionSearch(OnceSearch):
             Scored(member.genotype, member.score, steps[member.genotype])
             for member in self._evolving.evolution.best(count)
         ]
+
+    @property
+    def _steps(self) -> int:
+        return 1 + self._chosen.generations
 
     def _selection(self, prior: Prior) -> Selection:
         self._evolving = Evolving(self._space, prior, self._chosen, self._seed)

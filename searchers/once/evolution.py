@@ -89,11 +89,6 @@ class ConstrainedEvolution:
         self._seen: set[str] = set()
 
     @property
-    def generations(self) -> int:
-        """How many follow the first population, which has the number 0."""
-        return self._options.generations
-
-    @property
     def done(self) -> Sequence[Generation]:
         """Those that there are so far."""
         return tuple(self._done)

@@ -51,7 +51,7 @@ _AGAIN = 20
 
 
 class Perturbation:
-    """A selection (see `selection`) whose steps each settle a decision.
+    """A selection (see `selection`) with a step for each open decision, which settles it.
 
     `prior` is P(A | alpha) over the space, with alpha as the supernet's training left it.
     """
@@ -69,11 +69,6 @@ class Perturbation:
         self._bounds = satisfying(space) if space.requires else None
         self._draws: dict[str, Draw] = {}
         self._known: dict[tuple[tuple[str, Setting], ...], bool] = {}
-
-    @property
-    def steps(self) -> int:
-        """One for each decision."""
-        return len(self._order)
 
     def chosen(self) -> Settings:
         """What is settled, and the rest at its most probable; where that fails a `require`, a

@@ -54,7 +54,6 @@ class OnceSearch(EpochSearcher[Done]):
         super().__init__(name, space, options, seed)
         self._options = options
         self._expect_a_network()
-        self._steps = self._selection(Prior(space, name)).steps
         self._running: Run | None = None
 
     @property
@@ -72,6 +71,11 @@ class OnceSearch(EpochSearcher[Done]):
         if self._running is None:
             raise ValueError("weights_of() comes after begin()")
         return self._running.weights_of(genotype.settings)
+
+    @property
+    @abstractmethod
+    def _steps(self) -> int:
+        """How many the selection takes."""
 
     @abstractmethod
     def _selection(self, prior: Prior) -> Selection:
@@ -143,6 +147,10 @@ class PerturbationSearch(OnceSearch):
             Scored(epoch.genotype, epoch.event.valid_score, epoch.event.epoch - 1)
             for epoch in told[-1:]
         ][:count]
+
+    @property
+    def _steps(self) -> int:
+        return len(open_decisions(self._space))
 
     def _selection(self, prior: Prior) -> Selection:
         return Perturbation(self._space, prior, self._chosen, self._seed)

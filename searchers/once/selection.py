@@ -18,11 +18,6 @@ Shown = tuple[dict[str, tuple[tuple[float, ...], ...]], dict[str, float]]
 class Selection(Protocol):
     """A step is a function of the state, of the seed and of the scores that it asks for."""
 
-    @property
-    def steps(self) -> int:
-        """How many there are."""
-        ...
-
     def step(self, number: int, score: Score) -> None:
         """Do the step with this number, from 1."""
         ...

@@ -8,8 +8,8 @@ loss: with P(A | alpha) the distribution of `searchers.parsec.prior`,
 
 by one network A, drawn for this alone, since those that train weights are drawn uniformly. The
 baseline b is a running mean of L_val, one for each data set, whose losses differ. With `drawn =
-"required"` A is drawn from P(A | alpha) given that it satisfies `require`, or by bounds where hardly
-any draw does (`prior` says how); log P stays that of the product over decisions.
+"required"` A is drawn from P(A | alpha) given that it satisfies `require`, or by bounds where
+hardly any draw does (`prior` says how); log P stays that of the product over decisions.
 """
 
 from __future__ import annotations
