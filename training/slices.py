@@ -164,14 +164,16 @@ class SlicedOptimiser:
             maximize=False,
         )
 
-    def state_dict(self) -> dict[str, Any]:
-        """All that the next step needs: tensors and names, no code."""
-        return {"moments": self.moments, "steps": self.steps}
+    def state_dict(self) -> dict[str, Tensor]:
+        """All that the next step needs, `<kind>/<parameter>`: what is returned moves with steps."""
+        kinds = {**self.moments, "steps": self.steps}
+        return {f"{kind}/{name}": value for kind, of in kinds.items() for name, value in of.items()}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where another one ended. Raises KeyError and RuntimeError for other weights."""
-        for kind, known in self.moments.items():
-            for name, tensor in known.items():
-                tensor.copy_(state["moments"][kind][name])
-        for name, steps in self.steps.items():
-            steps.copy_(state["steps"][name])
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on where another one ended. Raises ValueError where that is of other weights."""
+        known = self.state_dict()
+        shapes = {name: value.shape for name, value in known.items()}
+        if shapes != {name: value.shape for name, value in state.items()}:
+            raise ValueError("the optimiser's state is of other weights")
+        for name, value in known.items():
+            value.copy_(state[name])

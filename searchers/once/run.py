@@ -8,13 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from ...ir.decisions import Setting
 from ...ir.graph import Graph
 from ...tasks.sources import TaskData
 from ...training.settings import TrainSettings
-from ...training.slices import SlicedOptimiser
 from ...training.state import below, damaged
 from ...training.steps import choose_device, own_randomness
 from ..epoch_state import read_state, write_state
@@ -119,7 +116,8 @@ class Run:
             return
         networks = self._supernet.networks
         tensors = {f"now/{name}": value for name, value in networks.state_dict().items()}
-        tensors |= {f"weights/{n}": v for n, v in _tensors(self._supernet.optimiser).items()}
+        optimiser = self._supernet.optimiser
+        tensors |= {f"weights/{name}": value for name, value in optimiser.state_dict().items()}
         tensors |= {f"alpha/{key}": alpha for key, alpha in self._prior.alphas().items()}
         kept = {
             "baselines": {} if self._topology is None else self._topology.baselines,
@@ -138,7 +136,7 @@ class Run:
         epochs, tensors, kept = read_state(file, _HOLDS, self._what, self._space)
         try:
             self._supernet.networks.load_state_dict(below(tensors, "now/"))
-            _restore(self._supernet.optimiser, below(tensors, "weights/"))
+            self._supernet.optimiser.load_state_dict(below(tensors, "weights/"))
             self._prior.restore(below(tensors, "alpha/"))
             if self._topology is not None:
                 self._topology.restore(kept["baselines"])
@@ -147,23 +145,6 @@ class Run:
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise damaged(file, error) from None
         return epochs
-
-
-def _tensors(optimiser: SlicedOptimiser) -> dict[str, Tensor]:
-    """What it remembers of each weight, by name."""
-    state = optimiser.state_dict()
-    kinds = {"steps": state["steps"], **state["moments"]}
-    return {f"{kind}/{name}": value for kind, of in kinds.items() for name, value in of.items()}
-
-
-def _restore(optimiser: SlicedOptimiser, tensors: Mapping[str, Tensor]) -> None:
-    """Put it back. Raises ValueError where it is of other weights."""
-    known = _tensors(optimiser)
-    shapes = {name: value.shape for name, value in known.items()}
-    if shapes != {name: value.shape for name, value in tensors.items()}:
-        raise ValueError("the optimiser's state is of other weights")
-    for name, value in known.items():
-        value.copy_(tensors[name])
 
 
 def _of_the_search(settings: TrainSettings, options: OnceOptions, seed: int) -> TrainSettings:
