@@ -130,9 +130,10 @@ def check_labels(kind: Kind, logits: Tensor, labels: Tensor) -> None:
 
 def all_finite(values: Sequence[Tensor], epoch: int, last_batch: int) -> None:
     """Raises Diverged at the first loss that is not finite; the last is of `last_batch`."""
-    for back, loss in enumerate(reversed([value.item() for value in values])):
-        if not math.isfinite(loss):
-            raise Diverged(epoch, last_batch - back, loss)
+    first_batch = last_batch - len(values) + 1
+    for batch, value in enumerate(values, start=first_batch):
+        if not math.isfinite(loss := value.item()):
+            raise Diverged(epoch, batch, loss)
 
 
 def loss_of(kind: Kind, positive_weight: Tensor | None, label_smoothing: float) -> Loss:
