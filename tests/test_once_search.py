@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from math import inf, nan
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +24,7 @@ from fusegraph.ir.decisions import Setting
 from fusegraph.ir.diagnostics import Diagnostic, FusegraphError
 from fusegraph.ir.dsl import loads
 from fusegraph.ir.graph import Graph
+from fusegraph.searchers.once import supernet as supernet_module
 from fusegraph.searchers.once.heads import heads_of
 from fusegraph.searchers.once.options import OnceOptions, PerturbationOptions
 from fusegraph.searchers.once.search import OnceSearch
@@ -35,6 +37,7 @@ from fusegraph.searchers.registry import make_searcher
 from fusegraph.tasks.joint import JointData
 from fusegraph.training.containers import read_container, write_container
 from fusegraph.training.settings import TrainSettings
+from fusegraph.training.steps import Diverged
 from gradient_conformance import (
     EDGES,
     LIMITED,
@@ -225,6 +228,29 @@ def test_the_learning_rate_rises_over_the_warm_up_and_falls_along_one_cosine() -
     assert rates[1] == pytest.approx(0.03 * 0.9, rel=0.1)
     plain = searched(perturbation(EDGES, epochs=8, warmup=0.0), SmallData())[:8]
     assert [e.event.learning_rate for e in plain[2:]] == rates[2:]
+
+
+def test_losses_that_are_read_together_tell_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def learnt(together: int, nan_at: int) -> Any:
+        monkeypatch.setattr(supernet_module, "read_together", lambda device: together)
+        heads = heads_of(space := space_of(JOINT), joint_data([]), SETTINGS, CPU)
+        steps = count(1)
+        for head in heads:
+
+            def loss(logits: Tensor, labels: Tensor, real: Any = head.loss) -> Tensor:
+                return real(logits, labels) * (nan if next(steps) == nan_at else 1)
+
+            head.loss = loss
+        options = OnceOptions(epochs=3)
+        supernet = Supernet("perturbation", space, heads, options, SETTINGS, CPU, 0, None)
+        try:
+            return supernet.epoch(1)
+        except Diverged as diverged:
+            return str(diverged)
+
+    assert learnt(1, 0) == learnt(3, 0) == learnt(1000, 0)
+    assert "batch 4" in learnt(1, 4)
+    assert learnt(1, 4) == learnt(3, 4) == learnt(1000, 4)
 
 
 def test_weights_learn_by_the_papers_adamw_unless_something_else_is_set(tmp_path: Path) -> None:

@@ -29,7 +29,14 @@ from ...training.loop import predict
 from ...training.schedules import learning_rate
 from ...training.settings import TrainSettings
 from ...training.slices import SlicedOptimiser
-from ...training.steps import Diverged, epoch_seed, of_the_network, precise, precision_of
+from ...training.steps import (
+    Diverged,
+    all_finite,
+    epoch_seed,
+    of_the_network,
+    precise,
+    precision_of,
+)
 from ..randomness import derive, generator
 from .heads import FirstBatches, Head, endless, head_named
 from .options import OnceOptions
@@ -110,20 +117,22 @@ class Supernet:
         steps = sum([len(head.train) for head in heads])
         order = torch.Generator().manual_seed(epoch_seed(self._settings.seed, number))
         valid = [self._validation(head, number) for head in heads]
-        losses, arch_losses, rate = _Mean(), _Mean(), 0.0
+        losses, arch_losses, rate = _Losses(number, read_together(self._device)), _Mean(), 0.0
         batches = drawn([head.train for head in heads], order)
         for index, (place, batch) in enumerate(batches):
             rng = generator(self._seed, "step", number, index)
             rate = self._rate(number, index, steps)
             settings = uniform(self._trained, rng)
-            losses.add(self._step(heads[place], settings, batch, rate, number, index), batch)
+            where = f"epoch {number}, batch {index + 1}"
+            losses.add(self._step(heads[place], settings, batch, rate, where), batch)
             if self._topology is not None:
                 batch = next(valid[place])
                 settings = self._topology.draw(rng)
                 loss = self._validation_loss(heads[place], settings, batch, number)
                 self._topology.step(heads[place].output, settings, loss)
                 arch_losses.add(loss, batch)
-        return Learned(losses.value, arch_losses.value if arch_losses.samples else None, rate)
+        losses.read()
+        return Learned(losses.mean.value, arch_losses.value if arch_losses.samples else None, rate)
 
     def _validation(self, head: Head, epoch: int) -> Iterator[Batch]:
         seed = derive(self._settings.seed, "validation", head.output, epoch)
@@ -137,19 +146,15 @@ class Supernet:
         return rate * min(1.0, done / warmup) if warmup > 0 else rate
 
     def _step(
-        self, head: Head, settings: Settings, batch: Batch, rate: float, epoch: int, index: int
-    ) -> float:
+        self, head: Head, settings: Settings, batch: Batch, rate: float, where: str
+    ) -> Tensor:
         """The loss before the step."""
-        where = f"epoch {epoch}, batch {index + 1}"
         self.networks.train()
         with precision_of(self._settings, self._device):
             with of_the_network(where):
                 logits = precise(self._logits(head, settings, batch.inputs))
             head.fits(logits, batch.labels)
             loss = head.loss(logits, batch.labels)
-        found = loss.item()
-        if not math.isfinite(found):
-            raise Diverged(epoch, index + 1, found)
         if loss.requires_grad:  # else a network without weights
             self.optimiser.zero_grad()
             with of_the_network(where):
@@ -158,7 +163,7 @@ class Supernet:
                     clip = self._settings.gradient_clip
                     nn.utils.clip_grad_norm_(self.networks.parameters(), clip)
                 self.optimiser.step(settings, rate, [head.output])
-        return found
+        return loss.detach()
 
     @torch.no_grad()
     def _validation_loss(self, head: Head, settings: Settings, batch: Batch, epoch: int) -> float:
@@ -225,3 +230,36 @@ class _Mean:
     def value(self) -> float:
         """The mean so far."""
         return self._total / max(1, self.samples)
+
+
+class _Losses:
+    """The mean of an epoch's losses, so many of which are read together."""
+
+    def __init__(self, epoch: int, together: int) -> None:
+        self.mean = _Mean()
+        self._epoch = epoch
+        self._together = together
+        self._read = 0
+        self._unread: list[tuple[Tensor, Batch]] = []
+
+    def add(self, loss: Tensor, batch: Batch) -> None:
+        """A batch's mean. Raises Diverged as `read` does."""
+        self._unread.append((loss, batch))
+        if len(self._unread) == self._together:
+            self.read()
+
+    def read(self) -> None:
+        """Those that are not read yet. Raises Diverged at the first that is not finite."""
+        if not self._unread:
+            return
+        losses = torch.stack([loss for loss, _ in self._unread]).cpu().unbind()
+        self._read += len(losses)
+        all_finite(losses, self._epoch, self._read)
+        for loss, (_, batch) in zip(losses, self._unread, strict=True):
+            self.mean.add(loss.item(), batch)
+        self._unread.clear()
+
+
+def read_together(device: torch.device) -> int:
+    """How many losses are read at once: on a GPU reading one waits for all that is under way."""
+    return 1 if device.type == "cpu" else 50
