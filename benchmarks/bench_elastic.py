@@ -38,7 +38,7 @@ from fusegraph.training.settings import TrainSettings
 from fusegraph.training.slices import SlicedOptimiser
 
 FOLDER = Path(__file__).parent.parent / "examples" / "elastic"
-WARM_UP = 3
+WARM_UP = 2
 ALIKE = 1e-12
 TRAIN = TrainSettings(optimiser="adamw", learning_rate=1e-3, weight_decay=5e-2)
 

@@ -139,7 +139,8 @@ def test_the_study_ranks_by_means_and_tells_how_alike_both_rank(
     sys.modules.pop("study", None)
     import study  # pyright: ignore[reportMissingImports]
 
-    assert (FOLDER / study.TASK).read_text("utf-8").count(study.LIMIT) == 1
+    task = (FOLDER / study.TASK).read_text("utf-8")
+    assert [task.count(part) for part in (study.LIMIT, study.EPOCHS)] == [1, 1]
     found = [
         study.Measured("a", 1000, {"logits": 0.2, "digits": 0.4}, {"logits": 0.5, "digits": 0.6}),
         study.Measured("b", 2000, {"logits": 0.3, "digits": 0.5}, {"logits": 0.7, "digits": 0.6}),

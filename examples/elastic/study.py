@@ -1,6 +1,6 @@
 """Do inherited weights tell which network is better? The table of this example's README.
 
-    python examples/elastic/study.py runs/elastic
+    python examples/elastic/study.py runs/elastic [--epochs 12]
 
 Trains the supernet of `digits.toml`, draws networks of its space, scores each with the weights that
 it inherits, and trains it from scratch, on both data sets; prints a table in Markdown and how the
@@ -44,6 +44,8 @@ HERE = Path(__file__).parent
 TASK = "digits.toml"
 LIMIT = "set = { limit = 20000 }"
 """As the task has it; networks are drawn without it, so that they differ more."""
+EPOCHS = "epochs = 6"
+"""As `[train]` of the task has it."""
 SEARCH = "search"
 Accuracies = Mapping[str, float]
 """By output, on the validation splits."""
@@ -60,36 +62,41 @@ class Measured:
 
 
 def main() -> None:
-    """Measures, prints, writes `study.json` into the folder."""
+    """Measures, prints, writes `study-EPOCHS.json` into the folder."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--networks", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=6, help="of each network by itself")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
-    prepare_folder(folder)
+    epochs: int = arguments.epochs
+    prepare_folder(folder, epochs)
     run(folder, "search", TASK, "--out", SEARCH)
     program = load(folder / "digits.fuse")
     drawn = list(genotypes(program.graph, arguments.networks, arguments.seed))
     inherited = inherited_accuracies(folder, drawn)
     found: list[Measured] = []
     for number, genotype in enumerate(drawn, start=1):
-        parameters, alone = alone_accuracies(folder, number, format_genotype(genotype, program))
+        parameters, alone = alone_accuracies(
+            folder, number, format_genotype(genotype, program), epochs
+        )
         found.append(
             Measured(described(program, genotype), parameters, inherited[number - 1], alone)
         )
     kept = {"networks": [asdict(each) for each in found], "correlation": correlations(found)}
-    (folder / "study.json").write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
+    (folder / f"study-{epochs}.json").write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
     print(table(found))
 
 
-def prepare_folder(folder: Path) -> None:
+def prepare_folder(folder: Path, epochs: int) -> None:
     """The space, the task with and without its limit, and the data where they are not there."""
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(HERE / "digits.fuse", folder)
     text = (HERE / TASK).read_text("utf-8")
     (folder / TASK).write_text(text, "utf-8")
-    (folder / "alone.toml").write_text(text.replace(LIMIT, ""), "utf-8")
+    alone = text.replace(LIMIT, "").replace(EPOCHS, f"epochs = {epochs}")
+    (folder / f"alone-{epochs}.toml").write_text(alone, "utf-8")
     if not (folder / "digits" / "moving" / "manifest.json").is_file():
         data = [sys.executable, str(HERE / "digits.py"), str(folder / "digits"), "--replace"]
         subprocess.run(data, check=True)
@@ -142,11 +149,11 @@ def accuracies(prepared: Prepared, graph: Graph, weights: Mapping[str, object]) 
     return {head.output: head.judge(module, settings)[1] for head in heads}
 
 
-def alone_accuracies(folder: Path, number: int, text: str) -> tuple[int, Accuracies]:
+def alone_accuracies(folder: Path, number: int, text: str, epochs: int) -> tuple[int, Accuracies]:
     """Parameters and accuracies of a network that is trained from scratch by `[train]`."""
-    name = f"network-{number}"
-    (folder / f"{name}.fuse").write_text(text, "utf-8")
-    run(folder, "train", "alone.toml", "--genotype", f"{name}.fuse", "--out", name)
+    file, name = f"network-{number}.fuse", f"network-{number}-{epochs}"
+    (folder / file).write_text(text, "utf-8")
+    run(folder, "train", f"alone-{epochs}.toml", "--genotype", file, "--out", name)
     found = json.loads((folder / name / "results.json").read_text("utf-8"))
     joint = {output: own["valid"] for output, own in found["joint"].items()}
     return found["parameters"], {"logits": found["valid"], **joint}
