@@ -463,6 +463,7 @@ def test_a_distribution_over_networks_is_told_in_its_own_words() -> None:
     page = render_report(ReportData("x", search=search))
     assert page.count("taken: epoch 2") > 2
     assert re.findall(r'class="strong"><td class="n">(\d+)', page) == ["2", "1"]
+    assert "a distribution is learned, of an evolution how many of the parents" in page
     for words in ("best epoch", "best: ", "supernet", "er level", "weighted sum", "Features over"):
         assert words not in page
 
