@@ -16,6 +16,8 @@ from fusegraph.ir.genotype import Genotype
 from fusegraph.ir.graph import Graph
 from fusegraph.searchers.once import constrained
 from fusegraph.searchers.once.constrained import ConstrainedEvolutionSearch, fit
+from fusegraph.searchers.once.evolution_options import ConstrainedEvolutionOptions
+from fusegraph.searchers.options import read_options
 from fusegraph.searchers.parsec.prior import Prior
 from fusegraph.searchers.registry import make_searcher
 from fusegraph.training.containers import read_container, write_container
@@ -110,6 +112,15 @@ def test_what_is_shown_are_the_shares_of_the_candidates_among_the_parents() -> N
     assert prior.laws["logits.some"].weights() == pytest.approx((1.0, 0.5), abs=1e-6)
     fit(prior.laws["logits.a"], [])
     assert prior.laws["logits.a"].weights() == pytest.approx((0.25, 0.0, 0.75), abs=1e-6)
+
+
+def test_more_children_than_a_generation_holds_are_refused_with_their_numbers() -> None:
+    with pytest.raises(FusegraphError) as refused:
+        read_options(ConstrainedEvolutionOptions, {"population": 1}, "constrained_evolution")
+    [found] = refused.value.diagnostics
+    assert found.code == "E802"
+    told = "`crossovers` (25) and `mutations` (25) make 50 children, more than `population`"
+    assert f"{told}, which is 1" in found.message
 
 
 def test_a_budget_is_what_population_and_generations_leave_to_the_supernet() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ...ir.graph import Graph
-from ..options import WrongValue, expect_range, read_options
+from ..options import expect_range, read_options
 from .options import OnceOptions, epochs_within
 
 _MOST = 100_000
@@ -20,8 +20,10 @@ class ConstrainedEvolutionOptions(OnceOptions):
     no figures for them; the defaults are those of the release of AutoFormer (Chen et al. 2021),
     which it takes its evolution from. The constraints are the `require` of the space.
 
-    population: how many networks are drawn at the beginning, and how many a generation has (N).
-    parents: how many of the best are parents (K).
+    population: how many networks are drawn at the beginning, and how many a generation has (N):
+        `crossovers` and `mutations` together at most, random networks fill it up.
+    parents: how many of the best are parents (K); all where there are not so many yet, as in the
+        first generations where it is above `population`.
     crossovers: how many children of two parents a generation has.
     mutations: how many changed copies of one parent.
     generations: how many follow the first population; each is a step after the supernet's epochs.
@@ -53,11 +55,11 @@ class ConstrainedEvolutionOptions(OnceOptions):
         for name in ("depth_probability", "layer_probability"):
             expect_range(self, name, least=0, most=1)
         if self.crossovers + self.mutations > self.population:
-            words = (
-                f"and `mutations` are together at most `population`, which is {self.population}, "
-                f"not {self.crossovers + self.mutations}"
+            raise ValueError(
+                f"`crossovers` ({self.crossovers}) and `mutations` ({self.mutations}) make "
+                f"{self.crossovers + self.mutations} children, more than `population`, which is "
+                f"{self.population}: lower both, or raise `population`"
             )
-            raise WrongValue("crossovers", words)
 
 
 def within_budget(space: Graph, options: Mapping[str, Any], budget: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ...ir.graph import Graph
 from ..errors import search_error
+from ..options import WrongValue, expect_range
 
 _MOST_EPOCHS = 1_000_000
 _MOST_NETWORKS = 10_000
@@ -39,12 +40,11 @@ class OnceOptions:
     batches: int = 0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.epochs <= _MOST_EPOCHS:
-            raise ValueError(f"`epochs` is at least 1 and at most {_MOST_EPOCHS}")
-        if not (0 <= self.first_share <= 1 and 0 <= self.warmup <= 1):
-            raise ValueError("`first_share` and `warmup` are shares of the epochs, from 0 to 1")
+        expect_range(self, "epochs", least=1, most=_MOST_EPOCHS)
+        for name in ("first_share", "warmup"):
+            expect_range(self, name, least=0, most=1)
         if self.batches < 0:
-            raise ValueError("`batches` is at least 1, or 0 for all")
+            raise WrongValue("batches", f"is at least 1, or 0 for all, not {self.batches}")
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,8 @@ class PerturbationOptions(OnceOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.arch_learning_rate <= 0:
-            raise ValueError("`arch_learning_rate` is above 0")
-        if not 1 <= self.networks <= _MOST_NETWORKS:
-            raise ValueError(f"`networks` is at least 1 and at most {_MOST_NETWORKS}")
+        expect_range(self, "arch_learning_rate", above=0)
+        expect_range(self, "networks", least=1, most=_MOST_NETWORKS)
 
 
 def open_decisions(space: Graph) -> list[str]:
