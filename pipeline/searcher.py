@@ -11,14 +11,8 @@ from ..ir.dsl import Program
 from ..ir.genotype import Genotype
 from ..ir.levels import Levels
 from ..ir.reach import walk
-from ..searchers.protocol import (
-    GradientSearcher,
-    Inheriting,
-    Searcher,
-    TrainingJointly,
-    owns_a_loop,
-)
-from ..searchers.registry import make_searcher
+from ..searchers.protocol import GradientSearcher, Inheriting, Searcher, owns_a_loop
+from ..searchers.registry import SEARCHERS, make_searcher
 from ..tasks.placing import at_key
 from ..tasks.task_file import Task
 from .problems import problem
@@ -38,18 +32,20 @@ def searcher_of(task: Task, searched: Program, trained: Program) -> Searcher | G
 
     Raises FusegraphError: E410 where what is found could not be trained, E801-E804, E810 where MFAS
     is to score by what may be above 1 or below 0, E812 for a budget that is too small for the
-    searcher, E813 where nothing is open; at the key of the task file that is wrong. And E505, E506,
-    E507, E814 where a space is none for a searcher by gradients. E819 where it trains one data set
-    and the task has several, E820 where the found networks cannot inherit from the search.
+    searcher, E813 where nothing is open, E814 where the searcher cannot draw; at the key of the
+    task file that is wrong. And E505, E506, E507 where a space is none for a searcher by gradients.
+    E819 where it trains one data set and the task has several, E820 where the found networks cannot
+    inherit from the search.
     """
+    _expect_to_train_jointly(task)
     try:
         _expect_to_carry_over(task, searched, trained)
         searcher = _searcher_of(task, searched)
-        _expect_to_train_jointly(task, searcher)
+        _expect_to_begin_with_an_output(task, searched)
         _expect_to_inherit(task, searcher, searched, trained)
         return searcher
     except FusegraphError as error:
-        codes = ("E410", "E801", "E802", "E810", "E812", "E813", "E818", "E820")
+        codes = ("E410", "E801", "E802", "E810", "E812", "E813", "E814", "E818", "E820")
         raise at_key(error, task, _key_of, *codes) from None
 
 
@@ -82,6 +78,15 @@ def _searcher_of(task: Task, searched: Program) -> Searcher | GradientSearcher:
     searcher = make_searcher(
         section.searcher, searched.graph, section.options, section.seed, budget=section.budget
     )
+    if section.price is not None and section.searcher in TRAIN_JOINTLY:
+        raise problem(
+            "E818",
+            f"`{section.searcher}` selects a network with the weights that all share, and takes no "
+            "price from its score",
+            task.file,
+            help="take `price` away, and put a limit into the space: "
+            f"`require {section.price.measure} <= ...`",
+        )
     if section.price is not None and owns_a_loop(searcher):
         raise problem(
             "E818",
@@ -94,12 +99,14 @@ def _searcher_of(task: Task, searched: Program) -> Searcher | GradientSearcher:
     return searcher
 
 
-def _expect_to_train_jointly(task: Task, searcher: Searcher | GradientSearcher) -> None:
-    """E819, at the first further data set, where the searcher trains one."""
-    joint = task.settings.joint
-    if not joint or (isinstance(searcher, TrainingJointly) and searcher.joint):
+def _expect_to_train_jointly(task: Task) -> None:
+    """E819, at the first further data set, where the searcher trains one.
+
+    Looked at before the searcher is made: what else it wants of the space is then beside the point.
+    """
+    joint, name = task.settings.joint, task.settings.search.searcher
+    if not joint or name in TRAIN_JOINTLY or name not in SEARCHERS:
         return
-    name = task.settings.search.searcher
     error = problem(
         "E819",
         f"`{name}` trains networks on one data set, and the task has {1 + len(joint)}",
@@ -107,6 +114,19 @@ def _expect_to_train_jointly(task: Task, searcher: Searcher | GradientSearcher) 
         help=f"search by {_or(TRAIN_JOINTLY)}, or take away all `[joint.NAME]`",
     )
     raise at_key(error, task, f"joint.{next(iter(joint))}")
+
+
+def _expect_to_begin_with_an_output(task: Task, searched: Program) -> None:
+    """E802 where `first`, whose data set trains alone at first, is no output that is trained."""
+    from ..searchers.once.heads import expect_trained
+    from ..tasks.joint import MAIN
+
+    section = task.settings.search
+    first = section.options.get("first") if section.searcher in TRAIN_JOINTLY else None
+    if first:
+        outputs = [name for name, _ in searched.graph.outputs]
+        trained = outputs if len(outputs) == 1 else [MAIN, *task.settings.joint]
+        expect_trained(section.searcher, first, trained)
 
 
 def _expect_to_inherit(

@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from ...ir.graph import Graph
+from ...ir.support.names import nearest
 from ...tasks.joint import inputs_for, joint_of
 from ...tasks.sources import TaskData
 from ...training.batches import Batch, BatchSource
@@ -91,15 +92,21 @@ def heads_of(
 
 def head_named(searcher: str, heads: Sequence[Head], output: str) -> Head:
     """The one of this output. Raises FusegraphError E802 where there is none."""
-    for head in heads:
-        if head.output == output:
-            return head
+    expect_trained(searcher, output, [head.output for head in heads])
+    return next(head for head in heads if head.output == output)
+
+
+def expect_trained(searcher: str, first: str, outputs: Sequence[str]) -> None:
+    """Raises FusegraphError E802 where `first` is none of the outputs that data sets train."""
+    if first in outputs:
+        return
+    near = nearest(first, outputs)
     raise search_error(
         "E802",
-        f"the option `first` of the searcher `{searcher}` is `{output}`, which no data set trains",
+        f"the option `first` of the searcher `{searcher}` is `{first}`, which no data set trains",
         place=f"searcher {searcher}",
-        notes=(f"data sets train {', '.join([head.output for head in heads])}",),
-        help="write one of these outputs, or leave it out",
+        notes=(f"data sets train {', '.join(outputs)}",),
+        help=f"did you mean `{near}`?" if near else "write one of these outputs, or leave it out",
     )
 
 
