@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 
 from fusegraph.compiler import explore
-from fusegraph.compiler.cost_bounds import cost_bounds, unreachable
+from fusegraph.compiler.cost_bounds import Bounds, cost_bounds, unreachable
 from fusegraph.compiler.count import count
 from fusegraph.compiler.explore import BEFORE_BOUNDS, enumerate_genotypes, sample
 from fusegraph.compiler.measures import counted
@@ -82,7 +82,7 @@ def test_the_bounds_are_reached_where_nothing_is_settled_twice(case: str) -> Non
 def test_a_setting_that_no_part_names_pays_nothing() -> None:
     (decision,) = small(WIDE).decisions.values()
 
-    def bounds(*parts: tuple[tuple[int, ...], float]) -> tuple[float, float]:
+    def bounds(*parts: tuple[tuple[int, ...], float]) -> Bounds:
         paid = [(((decision.key, places),), (cost, 0.0, 0.0)) for places, cost in parts]
         terms = (((0,), tuple(paid)),)
         found = ExpectedCost({decision.key: decision}, (), terms)
