@@ -45,7 +45,7 @@ class DataHead:
     def trains(self, source: BatchSource, settings: TrainSettings) -> heads.Head:
         """The head as `loop.fit` takes it."""
         valid, weight = self.source("valid", settings), self.positive_weight(settings)
-        return heads.Head(source, valid, self.forward, self.data.kind, weight)
+        return heads.Head(source, valid, self.forward, self.data.kind, weight, self.output)
 
     def judge(self, module: Network, settings: TrainSettings) -> tuple[float, float]:
         """The loss of the module on the validation split, and its score by the settings' metric."""
@@ -56,6 +56,7 @@ class DataHead:
             kind=self.data.kind,
             forward=self.forward,
             positive_weight=self.positive_weight(settings),
+            output=self.output,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from ..backends.onnx.builder import NUMPY
 from ..backends.onnx.inference import Model, load
 from ..backends.onnx.session import Device
+from ..ir.diagnostics import FusegraphError
 from ..tasks.features import FeatureFolder, open_features
 from ..tasks.problems import nearest
 from .problems import problem
@@ -61,7 +62,10 @@ def infer(
     head = _head_of(loaded, output)
     folder = open_features(features)
     labels = np.asarray(folder.labels(split))
-    arrays = {name: input_array(head, folder, name, split) for name in head.inputs}
+    try:
+        arrays = {name: input_array(head, folder, name, split) for name in head.inputs}
+    except FusegraphError as error:
+        raise _naming_an_output(error, loaded, folder) from None
     inputs = {**arrays, **_unread(loaded, arrays)}
     began = perf_counter()
     outputs = loaded.run(inputs, batch, progress)
@@ -142,6 +146,16 @@ def _head_of(model: Model, output: str | None) -> _Head:
             help="export the network again with `fusegraph export`",
         ) from None
     return _Head(found, joint.inputs, joint.classes, joint.standardise)
+
+
+def _naming_an_output(error: FusegraphError, model: Model, folder: FeatureFolder) -> FusegraphError:
+    """A missing tap, with the outputs that read what the folder has."""
+    names = [port.name for port in model.outputs]
+    fits = [n for n in names if set(_head_of(model, n).inputs) <= set(folder.manifest.taps)]
+    if not fits:
+        return error
+    help = f"the output `{fits[0]}` reads what the folder has: `--output {fits[0]}`"
+    return FusegraphError([replace(found, help=help) for found in error.diagnostics])
 
 
 def _unread(model: Model, arrays: Mapping[str, Array]) -> dict[str, Array]:

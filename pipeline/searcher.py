@@ -30,12 +30,12 @@ _DRAWN = 8
 def searcher_of(task: Task, searched: Program, trained: Program) -> Searcher | GradientSearcher:
     """The searcher that the task names, for its space and within its budget.
 
-    Raises FusegraphError: E410 where what is found could not be trained, E801-E804, E810 where MFAS
-    is to score by what may be above 1 or below 0, E812 for a budget that is too small for the
-    searcher, E813 where nothing is open, E814 where the searcher cannot draw; at the key of the
-    task file that is wrong. And E505, E506, E507 where a space is none for a searcher by gradients.
-    E819 where it trains one data set and the task has several, E820 where the found networks cannot
-    inherit from the search.
+    Raises FusegraphError: E410 where what is found could not be trained, E503 where the searcher
+    sees that no network satisfies `require`, E801-E804, E810 where MFAS is to score by what may be
+    above 1 or below 0, E812 for a budget that is too small for the searcher, E813 where nothing is
+    open, E814 where the searcher cannot draw; at the key of the task file that is wrong. And E505,
+    E506, E507 where a space is none for a searcher by gradients. E819 where it trains one data set
+    and the task has several, E820 where the found networks cannot inherit from the search.
     """
     _expect_to_train_jointly(task)
     try:
@@ -45,15 +45,19 @@ def searcher_of(task: Task, searched: Program, trained: Program) -> Searcher | G
         _expect_to_inherit(task, searcher, searched, trained)
         return searcher
     except FusegraphError as error:
-        codes = ("E410", "E801", "E802", "E810", "E812", "E813", "E814", "E818", "E820")
-        raise at_key(error, task, _key_of, *codes) from None
+        codes = ("E410", "E503", "E801", "E802", "E810", "E812", "E813", "E814", "E818", "E820")
+        raise at_key(error, task, lambda found: _key_of(found, task), *codes) from None
 
 
-def _key_of(found: Diagnostic) -> str:
+def _key_of(found: Diagnostic, task: Task) -> str:
     """The key of the task file that an error about the search is caused by."""
     if found.code == "E802":
         option = re.search(r"option `([^`]+)`", found.message)
         return f"search.options.{option[1]}" if option else "search.options"
+    settings = task.settings
+    if found.code == "E503":  # what is required may be a parameter, which the task sets
+        where = {"search.set": settings.search.set, "task.set": settings.task.set}
+        return next((key for key, given in where.items() if given), "task.space")
     keys = {
         "E410": "search.set",
         "E810": "search.train.metric",

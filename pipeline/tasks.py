@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -110,11 +110,33 @@ def _opened(task: Task, searched: Program, trained: Program, allow_hooks: bool) 
             return open_data(task, shapes, allow_hooks=allow_hooks, section=section)
         except FusegraphError as error:
             source = "hook" if task.sections[section].features is None else "features"
-            raise at_key(error, task, f"{section}.{source}", "E604", "E605", "E608") from None
+            told = [_with_folder(found, task, trained.graph) for found in error.diagnostics]
+            codes = ("E604", "E605", "E608", "E610", "E619")
+            raise at_key(FusegraphError(told), task, f"{section}.{source}", *codes) from None
 
     main = opened("data", MAIN)
     others = {name: opened(f"joint.{name}", name) for name in task.settings.joint}
     return JointData(main, others) if others else main
+
+
+def _with_folder(found: Diagnostic, task: Task, space: Graph) -> Diagnostic:
+    """What is missing of a feature folder, with the folder, as its place becomes the task file's,
+    and with the output that reads a missing tap where that output alone does, untrained.
+    """
+    from ..tasks.joint import MAIN, inputs_for
+
+    if found.code not in ("E610", "E619"):
+        return found
+    folder = found.place.removesuffix("manifest.json")
+    found = replace(found, notes=(*found.notes, f"the feature folder is {folder}"))
+    tap = re.search(r"no tap `([^`]+)`", found.message)
+    if tap is None or task.settings.joint:
+        return found
+    readers = [name for name, _ in space.outputs if tap[1] in inputs_for(space, name)]
+    if not readers or MAIN in readers or len(space.outputs) == 1:
+        return found
+    help = f"train the output `{readers[0]}`, which reads it, by `[joint.{readers[0]}]`"
+    return replace(found, help=help)
 
 
 def check_task(file: str | Path) -> Program:

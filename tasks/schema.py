@@ -112,8 +112,9 @@ class FinalSettings(TrainSettings):
         Literal["no", "start", "keep"],
         Field(
             description="the weights that a search by shared weights ended with: the networks that "
-            "it found `start` from them, or `keep` them and are measured as they are; `train` by "
-            "itself has no search before it, and begins anew"
+            "it found `start` from them, or `keep` them and are measured as they are; `parsec`, "
+            "`perturbation` and `constrained_evolution` have such weights; `train` by itself has "
+            "no search before it, and begins anew"
         ),
     ] = "no"
 
@@ -122,7 +123,7 @@ class FinalSettings(TrainSettings):
         if self.refit and self.inherit == "keep":
             raise ValueError(
                 "expected `refit = false` where `inherit` is 'keep', as the weights that are kept "
-                "would be thrown away, found true"
+                'would be thrown away, found true; take `refit` away, or set `inherit = "start"`'
             )
         return self
 
@@ -179,8 +180,8 @@ class SearchSection(_Section):
     options: Annotated[
         dict[str, Any],
         Field(
-            description="the searcher's own: `fusegraph explain mfas`, `fusegraph explain random`, "
-            "`fusegraph explain bm_nas`"
+            description="the searcher's own, see `fusegraph explain SEARCHER`: `random`, `mfas`, "
+            "`evolution`, `bm_nas`, `parsec`, `perturbation`, `constrained_evolution`"
         ),
     ] = Field(default_factory=dict)
     set: Annotated[
@@ -209,7 +210,10 @@ class SearchSection(_Section):
     ] = None
     train: Annotated[
         CandidateSettings,
-        Field(description="how candidates are trained: as `[train]`, but `epochs` is 2 if not set"),
+        Field(
+            description="how candidates are trained: the same keys as `[train]`, of which nothing "
+            "is taken over; `epochs` is 2 if not set"
+        ),
     ] = Field(default_factory=CandidateSettings)
 
     @model_validator(mode="after")

@@ -122,7 +122,7 @@ def test_a_head_computes_what_the_whole_network_does_and_updates_its_statistics(
     ("old", "new", "code", "line", "words"),
     [
         ("[joint.digits]", "[joint.digts]", "E706", 8, "did you mean `digits`?"),
-        ('features = "still"', 'features = "moving"', "E619", 0, "no tap `image`"),
+        ('features = "still"', 'features = "moving"', "E619", 9, "no tap `image`"),
         ('features = "still"', 'hook = "own:data"', "", 0, ""),
     ],
 )

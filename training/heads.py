@@ -28,6 +28,7 @@ class Head:
     forward: Forward
     kind: Kind = "single"
     positive_weight: Tensor | None = None
+    output: str = "logits"
 
 
 def drawn(sources: Sequence[BatchSource], generator: Generator) -> Iterator[tuple[int, Batch]]:

@@ -186,13 +186,14 @@ def judge(
     kind: Kind = "single",
     forward: Forward = call_with_mapping,
     positive_weight: Tensor | None = None,
+    output: str = "logits",
 ) -> tuple[float, float]:
     """The loss of a module as it is on a split, and its score; moves it to the settings' device.
 
     Raises FusegraphError E706, E708 as `fit` does. The loss may be NaN or infinite.
     """
     device = choose_device(settings.device)
-    head = Head(valid, valid, forward, kind, positive_weight)
+    head = Head(valid, valid, forward, kind, positive_weight, output)
     return _judge(head, settings, device)(module.to(device))
 
 
@@ -210,7 +211,7 @@ class _Judge:
         precision = precision_of(self.settings, self.device)
         valid, forward = self.head.valid, self.head.forward
         logits, labels = predict(module, valid, forward=forward, precision=precision)
-        check_labels(self.head.kind, logits, labels)
+        check_labels(self.head.kind, logits, labels, self.head.output)
         loss = self.loss(logits, labels).item()
         return loss, -loss if self.score is None else self.score(logits, labels)
 
@@ -295,7 +296,7 @@ class _Run:
             with of_the_network(where):
                 logits = head.forward(self.module, batch.inputs)
             if first:
-                check_labels(head.kind, logits, batch.labels)
+                check_labels(head.kind, logits, batch.labels, head.output)
             loss = self.losses[number](precise(logits), batch.labels)
         if self.optimiser is not None and loss.requires_grad:
             self.optimiser.zero_grad(set_to_none=True)

@@ -102,8 +102,8 @@ def precise(logits: Tensor) -> Tensor:
     return logits if logits.dtype is torch.float64 else logits.float()
 
 
-def check_labels(kind: Kind, logits: Tensor, labels: Tensor) -> None:
-    """Raises FusegraphError E706 where labels and logits do not fit."""
+def check_labels(kind: Kind, logits: Tensor, labels: Tensor, output: str = "logits") -> None:
+    """Raises FusegraphError E706 where labels and the logits of an output do not fit."""
     samples = len(labels)
     wanted = [samples, "classes"] if kind == "single" else list(labels.shape)
     fits = (
@@ -117,12 +117,13 @@ def check_labels(kind: Kind, logits: Tensor, labels: Tensor) -> None:
         fits = low >= 0 and high < logits.shape[1]
         found = f"logits of {logits.shape[1]} classes with labels {low}..{high}"
     if not fits:
+        of = "" if output == "logits" else f" of the output `{output}`"
         raise FusegraphError(
             Diagnostic(
                 code="E706",
-                message=f"labels and logits do not fit: expected logits {wanted} for "
+                message=f"labels and logits{of} do not fit: expected logits {wanted} for "
                 f"{kind}-label data, found {found}",
-                place="logits",
+                place=output,
                 help="the space's output must be as wide as the data has classes",
             )
         )

@@ -39,7 +39,7 @@ class Head:
     def fits(self, logits: Tensor, labels: Tensor) -> None:
         """Raises FusegraphError E706 where they do not. Looked at once."""
         if not self._checked:
-            check_labels(self.kind, logits, labels)
+            check_labels(self.kind, logits, labels, self.output)
             self._checked = True
 
 
