@@ -141,6 +141,7 @@ def test_the_study_changes_the_tasks_searcher_and_looks_at_its_pool_to_the_end(
     assert [search.searcher for search in searches] == ["evolution", "evolution", "random"]
     assert [search.options.get("connections") for search in searches] == [None, "random", None]
     assert {search.budget for search in searches} == {study.TRIALS[-1]}
+    assert {search.train.epochs for search in searches} == {study.EPOCHS}
     alone = load_task(tmp_path / study.seeded(tmp_path, "moving_digits_late", 2)).settings.train
     found = load_task(EXAMPLE / study.TASK).settings.train
     assert alone.seed == 2
