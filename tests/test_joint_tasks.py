@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +141,45 @@ def test_what_is_wrong_with_a_further_data_set_is_told(
         assert (found.span.file, found.span.line) == (str(file), line)
 
 
+def test_an_output_that_no_data_set_trains_is_told_with_the_tap_that_it_reads(task: Task) -> None:
+    file = changed(task, '[joint.digits]\nfeatures = "still"\n', "")
+    found = told(file)
+    assert (found.code, found.span and found.span.line) == ("E619", 6)
+    assert found.help == "train the output `digits`, which reads it, by `[joint.digits]`"
+    assert found.notes == (f"the feature folder is {task.path('moving')}",)
+
+
+def test_limits_that_no_network_keeps_are_told_at_the_key_that_sets_them(task: Task) -> None:
+    text = SPACE.replace("let W = 8\n", "let W = 8\n  let most = 10000\n")
+    text = text.replace("  output logits", "  require parameters <= most\n  output logits")
+    (task.file.parent / "tight.fuse").write_text(text)
+    file = changed(task, '"space.fuse"', '"tight.fuse"\nset = { most = 1 }')
+    found = told(file)
+    assert (found.code, found.span and found.span.line) == ("E503", 4)
+
+
+LABELS = """
+import torch
+
+def data(split, seed):
+    return [{"image": torch.ones(8, 5), "labels": torch.arange(8)}] * 2
+"""
+
+
+@pytest.mark.parametrize("run", [train_task, search_task])
+def test_labels_that_do_not_fit_are_told_with_their_output(
+    tmp_path: Path, run: Callable[..., object]
+) -> None:
+    file = write_joint_task(tmp_path)
+    (tmp_path / "eight_labels.py").write_text(LABELS)
+    if run is train_task:
+        fixed = SPACE.replace("  let act = ?act of {relu, tanh}\n", "").replace("act(", "relu(")
+        (tmp_path / "space.fuse").write_text(fixed.replace("?width of {4, W}", "W"))
+    file.write_text(TASK.replace('features = "still"', 'hook = "eight_labels:data"'))
+    with pytest.raises(FusegraphError, match=r"E706.*output `digits`.*labels 0\.\.7"):
+        run(load_task(file), tmp_path / "run", allow_hooks=True)
+
+
 def test_a_hook_of_a_further_data_set_has_to_be_allowed(task: Task) -> None:
     file = changed(task, 'features = "still"', 'hook = "own:data"')
     with pytest.raises(FusegraphError, match="E604") as raised:
@@ -245,6 +284,8 @@ def test_an_exported_joint_network_is_measured_by_output(
     digits = infer(model, task.path("still"), output="digits")
     told = results["joint"]["digits"]["test"]["accuracy"]
     assert digits.metrics["accuracy"] == pytest.approx(told)
+    with pytest.raises(FusegraphError, match=r"E619(?s:.*)`--output digits`"):
+        infer(model, task.path("still"))
     with pytest.raises(FusegraphError, match=r"E725.*did you mean `digits`"):
         infer(model, task.path("still"), output="digit")
 
@@ -455,3 +496,26 @@ def test_what_a_searcher_cannot_do_is_told_before_it_begins(
     assert page is not None
     if '"random"' in text:
         assert found.message in " ".join(page.split())
+
+
+LEVELLED = """fuse 1
+space levelled {
+  dim N
+  input clip: f32[N, 2, 5]
+  levels v {
+    level 0 width 8 { linear(mean(clip, axis=1), out=width) }
+    level 1 width 8 { ?act of {relu, tanh}(linear(concat(?from some of v[<1]), out=width)) }
+  }
+  output logits = linear(concat(v[1][*]), out=3)
+}
+"""
+
+
+def test_a_space_without_laws_is_told_at_the_searcher(tmp_path: Path) -> None:
+    file = write_joint_task(tmp_path)
+    (tmp_path / "space.fuse").write_text(LEVELLED)
+    file.write_text(TASK.replace('[joint.digits]\nfeatures = "still"\n', ""))
+    found = told(file)
+    assert found.code == "E814"
+    assert found.span is not None
+    assert file.read_text().splitlines()[found.span.line - 1] == 'searcher = "perturbation"'
