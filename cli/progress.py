@@ -126,11 +126,14 @@ class Watcher:
 
     def _ArchitectureEpoch(self, event: Any) -> None:  # noqa: N802
         settling = "the weights alone" if event.arch_loss is None else f"{event.arch_loss:.3f}"
-        self._about = (
-            f"losses {event.train_loss:.3f} and {settling}, "
-            f"open {sum(event.entropies.values()) / len(event.entropies):.2f}, "
-        )
-        told = f"epoch {event.epoch} of {event.epochs}: {self._about}score {event.valid_score:.4f}"
+        if event.step:
+            place = f"step {event.step} of {event.steps} of the selection"
+            self._about = f"mean validation loss {settling}, "
+        else:
+            place = f"epoch {event.epoch} of {event.epochs - event.steps}"
+            openness = sum(event.entropies.values()) / len(event.entropies)
+            self._about = f"losses {event.train_loss:.3f} and {settling}, open {openness:.2f}, "
+        told = f"{place}: {self._about}score {event.valid_score:.4f}"
         if event.violated:
             told += f"; its genotype fails {' and '.join(event.violated)}"
         self._line(told, always=self._bars is None and not event.restored)

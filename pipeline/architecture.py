@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from math import nan
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -20,6 +21,7 @@ class _Event(BaseModel):
 
     model_config = ConfigDict(extra="ignore", strict=True)
     epoch: int
+    epochs: int
     genotype: str
     weights: dict[str, list[list[float]]]
     entropies: dict[str, float]
@@ -33,6 +35,7 @@ class _Event(BaseModel):
     target: list[float] = []
     expected_cost: float | None = None
     cost: float | None = None
+    steps: int = 0
 
 
 def architecture_of(
@@ -82,7 +85,7 @@ def _epoch(space: Graph, event: _Event) -> LearntEpoch:
         {key: value for key, value in entropies.items() if key in space.decisions},
         settings_of(space, event.genotype),
         event.valid_score,
-        event.train_loss,
+        event.train_loss if event.epoch <= event.epochs - event.steps else nan,
         event.arch_loss,
         event.valid_loss,
         event.best,

@@ -72,7 +72,8 @@ class LearntEpoch:
 
     `weights` and `openness` (0 settled, 1 all the same) are by the key of each decision. The
     architecture's loss is the one on the validation batches that its steps saw; None in an epoch of
-    the warm-up, in which only the weights learned and whose genotype cannot be taken.
+    the warm-up, in which only the weights learned and whose genotype cannot be taken. The training
+    loss is nan in one that trains nothing and selects.
     """
 
     number: int

@@ -41,6 +41,7 @@ class _Event(BaseModel):
     expected_cost: float | None
     cost: float | None
     restored: bool
+    steps: int = 0
 
 
 class EpochRecord(BaseModel):

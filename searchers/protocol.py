@@ -382,9 +382,10 @@ class ArchitectureEpoch:
     fails one is never the best. `best`: if the search ended now, this genotype would be its first:
     for most searchers, no earlier one that may be chosen scored as high. Losses are means over the
     epoch's batches; `arch_loss` is None in an epoch in which only the weights learned, whose
-    genotype may not be chosen either. `learning_rate` is that of the epoch's last weight step. An
-    epoch that only selects, as one of `once` does when its supernet is trained, has the
-    `train_loss` and `learning_rate` of the last epoch that trained.
+    genotype may not be chosen either. `learning_rate` is that of the epoch's last weight step.
+    `steps` of the epochs, the last ones, train nothing and select, as those of `once` do when its
+    supernet is trained: their `arch_loss` is the mean validation loss of the networks that they
+    scored, their `train_loss` and `learning_rate` are those of the last epoch that trained.
 
     Where a searcher looks at what networks cost, `measure` says what of them, `target` is the range
     that it shall lie in (empty: any), `expected_cost` the mean over the networks that the epoch
@@ -413,6 +414,12 @@ class ArchitectureEpoch:
     expected_cost: float | None = None
     cost: float | None = None
     restored: bool = field(default=False, compare=False)
+    steps: int = 0
+
+    @property
+    def step(self) -> int:
+        """Which step of the selection it is, from 1; 0 where it trained the supernet."""
+        return max(0, self.epoch - self.epochs + self.steps)
 
 
 @dataclass(frozen=True, slots=True)

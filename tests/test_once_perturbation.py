@@ -192,6 +192,19 @@ def test_a_decision_that_nothing_reaches_any_more_is_passed_over() -> None:
     ]
 
 
+def test_nothing_is_open_when_all_is_settled_that_is_reached() -> None:
+    space = space_of(PROGRESSIVE)
+    unreached = 0
+    for seed in range(4):
+        selection = Perturbation(space, prior_of(space, seed), PerturbationOptions(), seed)
+        assert any(selection.shown()[1].values())
+        for number in range(1, len(open_decisions(space)) + 1):
+            selection.step(number, chance(seed))
+        unreached += len(space.decisions.keys() - selection.chosen().keys())
+        assert not any(selection.shown()[1].values())
+    assert unreached
+
+
 @some(40)
 @given(st.integers(0, 10**6), st.sampled_from([EVERY_KIND, PROGRESSIVE, LIMITED, EDGES]))
 def test_what_is_within_reach_is_what_some_network_reaches(seed: int, text: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import count
-from math import inf, nan
+from math import inf, isnan, nan
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from fusegraph.backends.torch import lower
 from fusegraph.backends.torch.elastic import ElasticNetworks
+from fusegraph.cli.progress import Watcher
 from fusegraph.compiler.explore import enumerate_genotypes, sample
 from fusegraph.compiler.requirements import satisfied
 from fusegraph.compiler.specialise import specialise
@@ -24,6 +26,7 @@ from fusegraph.ir.decisions import Setting
 from fusegraph.ir.diagnostics import Diagnostic, FusegraphError
 from fusegraph.ir.dsl import loads
 from fusegraph.ir.graph import Graph
+from fusegraph.pipeline.architecture import architecture_of
 from fusegraph.searchers.once import supernet as supernet_module
 from fusegraph.searchers.once.heads import heads_of
 from fusegraph.searchers.once.options import OnceOptions, PerturbationOptions
@@ -358,6 +361,24 @@ def test_a_search_begins_with_the_supernet_and_ends_with_the_selection() -> None
         assert event.learning_rate == epochs[1].learning_rate
     settled = [sum(e == 0 for e in event.entropies.values()) for event in epochs]
     assert settled == sorted(settled)
+    assert [event.step for event in epochs] == [0, *range(len(epochs) - 1)]
+
+
+def test_what_a_step_did_not_train_is_not_shown_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    space = space_of(EDGES)
+    epochs = [epoch.event for epoch in searched(perturbation(EDGES, epochs=2), SmallData())]
+    watcher = Watcher()
+    for event in epochs:
+        watcher(event)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1].startswith("epoch 2 of 2: losses ")
+    steps = len(epochs) - 2
+    assert lines[2].startswith(f"step 1 of {steps} of the selection: mean validation loss ")
+    assert "open" not in lines[2]
+    log = [{"event": "ArchitectureEpoch", **json.loads(json.dumps(asdict(e)))} for e in epochs]
+    section = architecture_of(space, log)
+    assert section is not None
+    assert [isnan(epoch.training_loss) for epoch in section.epochs] == [False] * 2 + [True] * steps
 
 
 def test_scores_are_means_over_the_data_sets() -> None:

@@ -83,8 +83,12 @@ class Perturbation:
         return self._witness
 
     def shown(self) -> Shown:
-        """The probabilities of the candidates, 0 and 1 where a decision is settled."""
-        return shown_weights(self._prior, self._settled, DIGITS)
+        """The probabilities of the candidates, 0 and 1 where a decision is settled. What no network
+        reaches any more is as little open.
+        """
+        weights, openness = shown_weights(self._prior, self._settled, DIGITS)
+        reached = within_reach(self._space, self._settled)
+        return weights, {key: each if key in reached else 0.0 for key, each in openness.items()}
 
     def step(self, number: int, score: Score) -> None:
         """Settle the next decision, unless nothing reaches it."""

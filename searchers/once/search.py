@@ -9,7 +9,8 @@ is told there and in `topology`; the two selections are `perturbation` and `evol
 * Each step of the selection is an epoch of the search, with a genotype and its score: the mean over
   the data sets of the metric on their validation splits, with the supernet's weights, in evaluation
   mode. It trains nothing, so its `train_loss` and `learning_rate` are those of the last epoch
-  before it; its `arch_loss` is the mean validation loss of the networks that it scored.
+  before it; its `arch_loss` is the mean validation loss of the networks that it scored, or where
+  it scored none that of its genotype.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ class OnceSearch(EpochSearcher[Done]):
         if learned is None:
             last = self._epochs[-1].event
             learned = Learned(last.train_loss, last.arch_loss, last.learning_rate)
-            arch_loss = last.arch_loss if arch_loss is None else arch_loss
+            arch_loss = found.judged.loss if arch_loss is None else arch_loss
         weights, entropies = found.shown
         event = ArchitectureEpoch(
             epoch=number,
@@ -120,6 +121,7 @@ class OnceSearch(EpochSearcher[Done]):
             best=arch_loss is not None and not violated,
             violated=violated,
             seconds=time.perf_counter() - started,
+            steps=self._steps,
         )
         return Epoch(genotype, event)
 
