@@ -18,7 +18,7 @@ either data set.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast, get_args
@@ -33,6 +33,7 @@ from fusegraph.tasks.manifest import LabelKind
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
 Split = Literal["train", "valid", "test"]
+Say = Callable[[str], None]
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 IMAGES = {"train": (0, 1100), "valid": (1100, 1350), "test": (1350, 1797)}
@@ -129,8 +130,11 @@ def write(
     clips: Mapping[Split, int] = MOVING,
     seed: int = 0,
     replace: bool = False,
+    say: Say = print,
 ) -> None:
-    """The feature folders `still` and `moving`, of so many samples in each split."""
+    """The feature folders `still` and `moving`, of so many samples in each split; `say` gets a
+    plain line when one is written.
+    """
     source = f"digits, seed {seed}"
     names = tuple([str(digit) for digit in range(10)])
     labels = LabelKind(kind="single", classes=10, names=names)
@@ -138,11 +142,18 @@ def write(
         for split in SPLITS:
             made = still(split, images[split], seed)
             writer.add(split, {"image": made.pixels}, made.label)
+    say(f"{Path(folder) / 'still'}: {_counts(images)} images")
     labels = LabelKind(kind="single", classes=len(CLASSES), names=CLASSES)
     with FeatureWriter(Path(folder) / "moving", labels, source=source, replace=replace) as writer:
         for split in SPLITS:
             made = moving(split, clips[split], seed)
             writer.add(split, {"clip": made.pixels}, made.label)
+    say(f"{Path(folder) / 'moving'}: {_counts(clips)} clips")
+
+
+def _counts(samples: Mapping[Split, int]) -> str:
+    """Of the splits, in words."""
+    return ", ".join([f"{split} {samples[split]}" for split in SPLITS])
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Do inherited weights tell which network is better? The table of this example's README.
 
-    python examples/elastic/study.py runs/elastic [--epochs 12]
+    python examples/elastic/study.py runs/elastic [--epochs 6]
 
 Trains the supernet of `digits.toml`, draws networks of its space, scores each with the weights that
 it inherits, and trains it from scratch, on both data sets; prints a table in Markdown and how the
@@ -44,7 +44,7 @@ HERE = Path(__file__).parent
 TASK = "digits.toml"
 LIMIT = "set = { limit = 20000 }"
 """As the task has it; networks are drawn without it, so that they differ more."""
-EPOCHS = "epochs = 6"
+EPOCHS = "epochs = 12 # of"
 """As `[train]` of the task has it."""
 SEARCH = "search"
 Accuracies = Mapping[str, float]
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--networks", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=6, help="of each network by itself")
+    parser.add_argument("--epochs", type=int, default=12, help="of each network by itself")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
     epochs: int = arguments.epochs
@@ -95,7 +95,7 @@ def prepare_folder(folder: Path, epochs: int) -> None:
     shutil.copy(HERE / "digits.fuse", folder)
     text = (HERE / TASK).read_text("utf-8")
     (folder / TASK).write_text(text, "utf-8")
-    alone = text.replace(LIMIT, "").replace(EPOCHS, f"epochs = {epochs}")
+    alone = text.replace(LIMIT, "").replace(EPOCHS, f"epochs = {epochs} # of")
     (folder / f"alone-{epochs}.toml").write_text(alone, "utf-8")
     if not (folder / "digits" / "moving" / "manifest.json").is_file():
         data = [sys.executable, str(HERE / "digits.py"), str(folder / "digits"), "--replace"]
