@@ -473,13 +473,18 @@ def test_the_defaults_are_those_of_the_facts() -> None:
         ({"parents": 0}, "parents"),
         ({"generations": -1}, "generations"),
         ({"layer_probability": 1.5}, "layer_probability"),
-        ({"crossovers": 40, "mutations": 11}, "crossovers"),
     ],
 )
 def test_an_option_outside_its_range_is_named(given: dict[str, Any], option: str) -> None:
     with pytest.raises(WrongValue) as error:
         ConstrainedEvolutionOptions(**given)
     assert error.value.option == option
+
+
+def test_more_children_than_a_generation_has_are_refused() -> None:
+    said = r"`crossovers` \(40\) and `mutations` \(11\) make 51 children, more than `population`"
+    with pytest.raises(ValueError, match=said):
+        ConstrainedEvolutionOptions(crossovers=40, mutations=11)
 
 
 def test_a_budget_leaves_epochs_beside_the_generations() -> None:
