@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -21,6 +19,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from fusegraph.examples.commands import run
 from fusegraph.searchers.store import TrialStore
 
 HERE = Path(__file__).parent
@@ -103,18 +102,6 @@ def seeded(folder: Path, name: str, seed: int) -> str:
 def place(name: str, seed: int) -> str:
     """The run folder of an arm or a network."""
     return f"{name.replace(', ', '_').replace(' ', '_')}_{seed}"
-
-
-def run(folder: Path, *arguments: str) -> None:
-    """Run a command of fusegraph in `folder` unless its results are there, told to who watches."""
-    name = arguments[arguments.index("--out") + 1]
-    if (folder / name / "results.json").is_file():
-        return
-    resumed = ("--resume",) if (folder / name / "run.json").is_file() else ()
-    print(f"\n$ cd {shlex.quote(str(folder))} && fusegraph {shlex.join(arguments)}", flush=True)
-    environment = {"OMP_NUM_THREADS": "2", **os.environ}
-    command = [sys.executable, "-m", "fusegraph", *arguments, *resumed]
-    subprocess.run(command, cwd=folder, check=True, env=environment)
 
 
 def results(run: Path) -> dict[str, Any]:

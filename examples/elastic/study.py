@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -30,6 +28,7 @@ from scipy.stats import kendalltau, spearmanr
 from fusegraph.backends.torch import lower
 from fusegraph.compiler.explore import sample
 from fusegraph.compiler.pipeline import network
+from fusegraph.examples.commands import run
 from fusegraph.ir.dsl import Program, format_genotype, load
 from fusegraph.ir.genotype import Genotype
 from fusegraph.ir.graph import Graph
@@ -100,18 +99,6 @@ def prepare_folder(folder: Path, epochs: int) -> None:
     if not (folder / "digits" / "moving" / "manifest.json").is_file():
         data = [sys.executable, str(HERE / "digits.py"), str(folder / "digits"), "--replace"]
         subprocess.run(data, check=True)
-
-
-def run(folder: Path, *arguments: str) -> None:
-    """Run a command of fusegraph in `folder` unless its results are there, told to who watches."""
-    name = arguments[arguments.index("--out") + 1]
-    if (folder / name / "results.json").is_file():
-        return
-    resumed = ("--resume",) if (folder / name / "run.json").is_file() else ()
-    print(f"\n$ cd {shlex.quote(str(folder))} && fusegraph {shlex.join(arguments)}", flush=True)
-    environment = {"OMP_NUM_THREADS": "2", **os.environ}
-    command = [sys.executable, "-m", "fusegraph", *arguments, *resumed]
-    subprocess.run(command, cwd=folder, check=True, env=environment)
 
 
 def genotypes(space: Graph, many: int, seed: int) -> Iterator[Genotype]:

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -19,6 +17,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from fusegraph.examples.commands import run
 from fusegraph.searchers.store import TrialStore
 
 HERE = Path(__file__).parent
@@ -79,18 +78,6 @@ def searched(folder: Path, task: str, seed: int) -> dict[str, Any]:
     name = task.removesuffix(".toml")
     run(folder, "search", task, "--out", name, "--seed", str(seed))
     return results(folder, name)
-
-
-def run(folder: Path, *arguments: str) -> None:
-    """Run a command of fusegraph in `folder` unless its results are there, told to who watches."""
-    name = arguments[arguments.index("--out") + 1]
-    if (folder / name / "results.json").is_file():
-        return
-    resumed = ("--resume",) if (folder / name / "run.json").is_file() else ()
-    print(f"\n$ cd {shlex.quote(str(folder))} && fusegraph {shlex.join(arguments)}", flush=True)
-    environment = {"OMP_NUM_THREADS": "2", **os.environ}
-    command = [sys.executable, "-m", "fusegraph", *arguments, *resumed]
-    subprocess.run(command, cwd=folder, check=True, env=environment)
 
 
 def results(folder: Path, name: str) -> dict[str, Any]:
