@@ -18,9 +18,9 @@ from ..tasks.task_file import Task
 from .problems import problem
 from .sources import carry_over
 
-TRAIN_JOINTLY = ("perturbation", "constrained_evolution")
+TRAIN_JOINTLY = tuple([name for name, searcher in SEARCHERS.items() if searcher.joint])
 """The searchers that train several data sets at once."""
-LET_INHERIT = ("perturbation", "constrained_evolution", "parsec")
+LET_INHERIT = tuple([name for name, searcher in SEARCHERS.items() if searcher.lends])
 """The searchers whose networks share weights that each can go on with by itself."""
 
 _DRAWN = 8

@@ -253,18 +253,6 @@ class Inheriting(Protocol):
         ...
 
 
-@runtime_checkable
-class TrainingJointly(Protocol):
-    """A searcher that may train several data sets at once, see `tasks.joint.joint_of`; of others a
-    task has one.
-    """
-
-    @property
-    def joint(self) -> bool:
-        """Whether it does."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Epoch:
     """What an epoch of a gradient-based searcher came to: trial `event.epoch - 1`."""

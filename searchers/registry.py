@@ -22,13 +22,16 @@ class Registered:
     `within_budget` gives the options with which the searcher takes at most so many trials, and
     raises E812 where no options do. None: a budget says nothing to it, and is not looked at.
     `trial` is what a trial is to people. `mixes`: its epochs are of a supernet that mixes
-    candidates, and not of networks that are drawn.
+    candidates, and not of networks that are drawn. `joint`: it may train several data sets at once,
+    see `tasks.joint.joint_of`. `lends`: what it gives is `protocol.Inheriting`.
     """
 
     make: Callable[[Graph, Mapping[str, Any], int], Searcher | GradientSearcher]
     within_budget: Callable[[Graph, Mapping[str, Any], int], Mapping[str, Any]] | None = None
     trial: Literal["network", "epoch"] = "network"
     mixes: bool = False
+    joint: bool = False
+    lends: bool = False
 
 
 def _mfas(space: Graph, options: Mapping[str, Any], seed: int) -> Searcher:
@@ -131,10 +134,16 @@ SEARCHERS: Mapping[str, Registered] = {
     "mfas": Registered(_mfas, _mfas_within_budget),
     "evolution": Registered(_evolution, _evolution_within_budget),
     "bm_nas": Registered(_bm_nas, _bm_nas_within_budget, "epoch", mixes=True),
-    "parsec": Registered(_parsec, _parsec_within_budget, "epoch"),
-    "perturbation": Registered(_perturbation, _perturbation_within_budget, "epoch"),
+    "parsec": Registered(_parsec, _parsec_within_budget, "epoch", lends=True),
+    "perturbation": Registered(
+        _perturbation, _perturbation_within_budget, "epoch", joint=True, lends=True
+    ),
     "constrained_evolution": Registered(
-        _constrained_evolution, _constrained_evolution_within_budget, "epoch"
+        _constrained_evolution,
+        _constrained_evolution_within_budget,
+        "epoch",
+        joint=True,
+        lends=True,
     ),
 }
 

@@ -1,4 +1,4 @@
-"""K networks of a space as one program on weights that they share: what PARSEC steps.
+"""K networks of a space as one program on weights that they share.
 
 Each network computes what `lower` of it alone computes with the same weights; what several have in
 common is computed once.

@@ -62,11 +62,6 @@ class OnceSearch(EpochSearcher[Done]):
         """The epochs of the supernet and the steps of the selection."""
         return self._options.epochs + self._steps
 
-    @property
-    def joint(self) -> bool:
-        """See `protocol.TrainingJointly`."""
-        return True
-
     def weights_of(self, genotype: Genotype) -> Mapping[str, Array]:
         """See `protocol.Inheriting`; after `begin`."""
         if self._running is None:
